@@ -1,0 +1,107 @@
+"""``python manage.py serve``: everything that one machine needs, in the foreground. ``make run`` calls it.
+
+Prepares the database, the static files, the demo accounts and the sample project (each only where it is missing), then
+starts the web server and two workers: one for short work, one for programs that train and sample.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+import time
+import urllib.error
+import urllib.request
+from typing import Any
+
+from django.conf import settings
+from django.core.management import BaseCommand, CommandError, CommandParser, call_command
+from django.db import DatabaseError
+
+from config.demo import DemoAccount, prepare_demo
+from config.foreground import Foreground, Service
+from config.static_files import collect_changed_files
+
+
+class Command(BaseCommand):
+    help = "Prepares and runs the web server and the workers in the foreground."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--host", default=os.environ.get("HOST", "127.0.0.1"))
+        parser.add_argument("--no-demo", action="store_true", help="No demo accounts, sample project or demo model.")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        began = time.monotonic()
+        host = options["host"]
+        _require_free_port(host, settings.PORT)
+        try:
+            call_command("migrate", verbosity=0, interactive=False)
+            collect_changed_files()
+            accounts = [] if options["no_demo"] else prepare_demo()
+        except (OSError, DatabaseError) as error:
+            raise CommandError(f"The house cannot be prepared in {settings.DATA_DIR}: {error}") from error
+        foreground: Foreground
+
+        def announce() -> None:
+            _wait_until_up(host, settings.PORT)
+            for line in _greeting(host, accounts, time.monotonic() - began):
+                foreground.say("plumbline", line)
+
+        foreground = Foreground(_services(host), env=os.environ, on_start=announce)
+        raise SystemExit(foreground.run())
+
+
+def _services(host: str) -> list[Service]:
+    # A demo in a container often runs as root; celery's page-long warning about it would drown the passwords.
+    python = [sys.executable, "-W", "ignore:You're running the worker with superuser privileges"]
+    celery = [*python, "-m", "celery", "-A", "config", "-q", "worker", "--without-gossip", "--without-mingle"]
+    web = [*python, "-m", "gunicorn", "config.wsgi", "-b", f"{host}:{settings.PORT}", "-k", "gthread"]
+    # One process with threads: on SQLite more processes were slower and on two cores they gain nothing (DECISIONS.md).
+    web += [
+        "-w",
+        os.environ.get("WEB_WORKERS", "1"),
+        "--threads",
+        "8",
+        "--graceful-timeout",
+        "5",
+        "--no-control-socket",
+    ]
+    return [
+        Service("web", web),
+        Service("worker", [*celery, "-Q", "short", "-c", "1", "-n", "short@%h", "-l", "WARNING"]),
+        Service(
+            "trainer",
+            [*celery, "-Q", "gpu", "-c", "2", "-n", "gpu@%h", "-l", "WARNING"],
+            parting="saving a checkpoint of whatever is being trained",
+        ),
+    ]
+
+
+def _require_free_port(host: str, port: int) -> None:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise CommandError(
+                f"Port {port} on {host} cannot be used ({error.strerror}). Choose another: PORT={port + 1} make run"
+            ) from error
+
+
+def _wait_until_up(host: str, port: int) -> None:
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        try:
+            with urllib.request.urlopen(f"http://{host}:{port}/healthz", timeout=2):
+                return
+        except (urllib.error.URLError, OSError):
+            time.sleep(0.1)
+
+
+def _greeting(host: str, accounts: list[DemoAccount], seconds: float) -> list[str]:
+    lines = ["", f"Plumbline is up at http://{host}:{settings.PORT}/ ({seconds:.1f} s after start)"]
+    for account in accounts:
+        lines.append(f"  {account.role:<9} {account.username:<10} password {account.password}")
+    if accounts:
+        lines.append(f"  (kept in {settings.DATA_DIR.name}/demo-accounts.json, readable by you alone)")
+    return [*lines, "Ctrl-C ends everything.", ""]

@@ -1,0 +1,8 @@
+"""The web server's entry: ``gunicorn config.wsgi`` (see Makefile for the flags)."""
+
+import os
+
+from django.core.wsgi import get_wsgi_application
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
+application = get_wsgi_application()

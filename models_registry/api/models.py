@@ -1,0 +1,101 @@
+"""The registry below /api/v1/models/: what the pages show, through the same services."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.db.models import QuerySet
+from drf_spectacular.utils import extend_schema, extend_schema_view
+from rest_framework import generics, serializers, status
+from rest_framework.permissions import IsAdminUser
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from models_registry import services
+from models_registry.models import ModelImport, ModelSource, ModelVersion
+from models_registry.permissions import get_admin
+from models_registry.selectors import list_models
+
+
+class ModelImportSerializer(serializers.ModelSerializer[ModelImport]):
+    """How far the preparation of a base model is."""
+
+    class Meta:
+        model = ModelImport
+        fields = ["state", "step", "total_steps", "seconds_left", "message", "cause_code", "cause"]
+        read_only_fields = fields
+
+
+class ModelSerializer(serializers.ModelSerializer[ModelVersion]):
+    """``preparation`` is null for models that were trained here; ``ready_at`` is null until the files are there."""
+
+    base = serializers.PrimaryKeyRelatedField[ModelVersion](read_only=True)
+    facts = serializers.DictField(read_only=True)
+    metrics = serializers.DictField(read_only=True)
+    created_by = serializers.CharField(source="created_by.username", read_only=True)
+    preparation = ModelImportSerializer(source="model_import", read_only=True, allow_null=True, default=None)
+
+    class Meta:
+        model = ModelVersion
+        fields = [
+            "id",
+            "name",
+            "kind",
+            "source",
+            "source_ref",
+            "base",
+            "facts",
+            "metrics",
+            "licence",
+            "notes",
+            "created_by",
+            "created_at",
+            "ready_at",
+            "preparation",
+        ]
+        read_only_fields = fields
+
+
+class NewModelSerializer(serializers.Serializer[ModelVersion]):
+    """``ref``: a hub id for ``hub``, a folder of the server's list for ``folder``, nothing for ``demo``."""
+
+    source = serializers.ChoiceField(  # type: ignore[assignment]  # the base class has an attribute of this name
+        choices=[ModelSource.DEMO, ModelSource.FOLDER, ModelSource.HUB]
+    )
+    ref = serializers.CharField(max_length=200, required=False, default="", allow_blank=True)
+    name = serializers.CharField(max_length=100, required=False, default="", allow_blank=True)
+
+
+@extend_schema_view(get=extend_schema(tags=["models"], description="All models, newest first."))
+class ModelListView(generics.ListCreateAPIView[ModelVersion]):
+    permission_classes = [IsAdminUser]
+    serializer_class = ModelSerializer
+
+    def get_queryset(self) -> QuerySet[ModelVersion]:
+        return list_models()
+
+    @extend_schema(request=NewModelSerializer, responses={202: ModelSerializer}, tags=["models"])
+    def post(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        """Registers a base model; its files are brought in by a worker, see ``preparation``."""
+        asked = NewModelSerializer(data=request.data)
+        asked.is_valid(raise_exception=True)
+        values = asked.validated_data
+        by = get_admin(request)
+        try:
+            if values["source"] == ModelSource.DEMO:
+                model = services.add_demo_model(by=by)
+            else:
+                model = services.register_model(by=by, **values)
+        except services.RegisterError as error:
+            raise serializers.ValidationError({error.field: [str(error)]}) from error
+        fresh = list_models().get(pk=model.pk)
+        return Response(ModelSerializer(fresh).data, status=status.HTTP_202_ACCEPTED)
+
+
+@extend_schema_view(get=extend_schema(tags=["models"], description="One model."))
+class ModelView(generics.RetrieveAPIView[ModelVersion]):
+    permission_classes = [IsAdminUser]
+    serializer_class = ModelSerializer
+
+    def get_queryset(self) -> QuerySet[ModelVersion]:
+        return list_models()

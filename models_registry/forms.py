@@ -1,0 +1,44 @@
+"""Forms that bring base models in. What makes a source valid is checked by the service."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+from django import forms
+from django.utils.translation import gettext_lazy as _
+
+from models_registry.services import list_local_folders
+
+
+class SourceForm(forms.Form):
+    """What every source asks: a name, which may be left to the source."""
+
+    name = forms.CharField(
+        label=_("Name"),
+        max_length=100,
+        required=False,
+        help_text=_("As the registry shall call it; left empty, it keeps the name it comes with."),
+        widget=forms.TextInput(attrs={"autocomplete": "off"}),
+    )
+    field_order = ["ref", "name"]
+
+
+class FolderForm(SourceForm):
+    """One of the folders that the server offers; a request can name no other."""
+
+    ref = forms.ChoiceField(label=_("Folder"))
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        folders = [(folder.ref, folder.path.name) for folder in list_local_folders()]
+        self.has_folders = bool(folders)
+        cast(forms.ChoiceField, self.fields["ref"]).choices = folders
+
+
+class HubForm(SourceForm):
+    ref = forms.CharField(
+        label=_("Hub id"),
+        max_length=200,
+        help_text=_("Organisation and model, for example Qwen/Qwen2.5-0.5B-Instruct."),
+        widget=forms.TextInput(attrs={"autocomplete": "off", "spellcheck": "false"}),
+    )

@@ -1,0 +1,322 @@
+"""Who works on what: every move of a LeasedWork row from queued to its end.
+
+A worker takes a row by compare-and-swap, which raises ``epoch`` and sets a lease by the database's clock. Every later
+write names that epoch and the state ``running``; zero rows changed means that the lease went to somebody else, and
+raises LeaseLost. ``reconcile`` brings the rows of dead owners back. The broker only carries hints (hints.py).
+
+Each function is one transaction and locks only the row it moves. ``finish`` inside a caller's transaction makes
+everything in it happen under the lease, or not at all.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import partial
+from typing import Any, TypeVar
+
+from django.apps import apps
+from django.conf import settings
+from django.db import DatabaseError, InterfaceError, connection, transaction
+from django.db.models import F, Q, QuerySet
+from django.db.models.functions import Now
+from django.utils.translation import gettext as _
+
+from models_registry.hints import send_hint
+from models_registry.work import LeasedWork, WorkState
+
+log = logging.getLogger(__name__)
+Work = TypeVar("Work", bound=LeasedWork)
+
+RESEND_AFTER = timedelta(seconds=30)
+_MAX_MESSAGE = 500
+
+
+class LeaseLost(Exception):
+    """The row is not this owner's any more; nothing more may be written for it."""
+
+
+class WorkCancelled(Exception):
+    """A person asked for an end."""
+
+
+class WorkDrained(Exception):
+    """The worker is shutting down; the row goes back to the queue."""
+
+
+class WorkCrashed(Exception):
+    """The work died without giving a cause; it is tried again, a few times."""
+
+
+class WorkFailed(Exception):
+    """A failure with a cause in words; trying again without a change would fail again."""
+
+    def __init__(self, code: str, text: str) -> None:
+        super().__init__(text)
+        self.code = code
+
+
+class CannotCancel(Exception):
+    """It is over already."""
+
+
+class CannotRetry(Exception):
+    """Only what failed or was cancelled can be tried again."""
+
+
+@dataclass(frozen=True)
+class Handler:
+    """What a worker does with a claimed row.
+
+    ``slot``: work of one slot runs one at a time on a machine. ``is_program``: runs programs under a supervisor;
+    otherwise in the worker itself.
+    """
+
+    run: Callable[[Any, Any], None]
+    is_program: bool
+    slot: str = ""
+
+
+HANDLERS: dict[type[LeasedWork], Handler] = {}
+
+
+def register_task(model: type[LeasedWork], run: Callable[[Any, Callable[[], None]], None]) -> None:
+    """``run(work, still_mine)`` does the work in the worker; ``still_mine()`` raises LeaseLost or WorkCancelled."""
+    HANDLERS[model] = Handler(run, is_program=False)
+
+
+def register_program(model: type[LeasedWork], run: Callable[[Any, Any], None], *, slot: str) -> None:
+    """``run(work, supervisor)`` does the work by programs; see supervisor.py."""
+    HANDLERS[model] = Handler(run, is_program=True, slot=slot)
+
+
+def name_owner() -> str:
+    return f"{socket.gethostname()}:{os.getpid()}"
+
+
+def list_work_models(queue: str | None = None) -> list[type[LeasedWork]]:
+    models = [model for model in apps.get_models() if issubclass(model, LeasedWork)]
+    return [model for model in models if queue is None or model.queue == queue]
+
+
+# -- By people --------------------------------------------------------------------------------------------------------
+
+
+@transaction.atomic
+def enqueue(work: LeasedWork) -> None:
+    """Calls a worker for a queued row once the surrounding transaction is committed. A dead broker does no harm."""
+    _rows(work).filter(state=WorkState.QUEUED).update(hinted_at=Now())
+    transaction.on_commit(partial(send_hint, work.queue))
+
+
+@transaction.atomic
+def request_cancel(work: LeasedWork) -> None:
+    """What waits is cancelled at once; what runs is told within seconds. Raises CannotCancel when it is over."""
+    waiting = _rows(work).filter(state=WorkState.QUEUED)
+    if waiting.update(state=WorkState.CANCELLED, finished_at=Now(), message=""):
+        return
+    if not _rows(work).filter(state=WorkState.RUNNING).update(cancel_requested=True):
+        raise CannotCancel(_("This is over already."))
+
+
+@transaction.atomic
+def retry(work: LeasedWork) -> None:
+    """Failed or cancelled work waits for a worker again. Raises CannotRetry otherwise."""
+    over = _rows(work).filter(state__in=[WorkState.FAILED, WorkState.CANCELLED])
+    fresh = {"cause": "", "cause_code": "", "crashes": 0, "cancel_requested": False, "finished_at": None}
+    if not over.update(state=WorkState.QUEUED, message="", **fresh):
+        raise CannotRetry(_("Only what failed or was cancelled can be tried again."))
+    enqueue(work)
+
+
+# -- By the owner -----------------------------------------------------------------------------------------------------
+
+
+@transaction.atomic
+def claim(work: Work, owner: str) -> Work | None:
+    """The row as it is under this owner's new lease, or None when somebody else was quicker or it was cancelled."""
+    free = _rows(work).filter(state=WorkState.QUEUED, cancel_requested=False)
+    taken = free.update(
+        state=WorkState.RUNNING,
+        owner=owner,
+        epoch=F("epoch") + 1,
+        lease_until=_lease_end(),
+        started_at=Now(),
+        message="",
+        cause="",
+        cause_code="",
+        seconds_left=None,
+    )
+    return type(work)._default_manager.get(pk=work.pk) if taken else None
+
+
+def list_claimable(queue: str) -> list[LeasedWork]:
+    """The oldest queued row of each kind of work of this queue, oldest first; several of a kind queue behind it."""
+    found = []
+    for model in list_work_models(queue):
+        rows = model._default_manager.filter(state=WorkState.QUEUED, cancel_requested=False)
+        if model in HANDLERS and (oldest := rows.order_by("created_at", "pk").first()):
+            found.append(oldest)
+    return sorted(found, key=lambda work: work.created_at)
+
+
+@transaction.atomic
+def extend(work: LeasedWork, **progress: Any) -> bool:
+    """Renews the lease and files progress; True when a person asked for an end. Raises LeaseLost."""
+    _write(work, lease_until=_lease_end(), **progress)
+    return bool(_rows(work).values_list("cancel_requested", flat=True).get())
+
+
+def look(work: LeasedWork) -> bool:
+    """Reads only: True when a person asked for an end. Raises LeaseLost."""
+    cancel = _mine(work).values_list("cancel_requested", flat=True).first()
+    if cancel is None:
+        raise LeaseLost(str(work))
+    return bool(cancel)
+
+
+@transaction.atomic
+def finish(work: LeasedWork, **values: Any) -> None:
+    """Raises LeaseLost, which takes the surrounding transaction back. ``values`` are further fields of the row."""
+    _write(work, **_ended(WorkState.FINISHED), **values)
+
+
+@transaction.atomic
+def fail(work: LeasedWork, code: str, text: str) -> None:
+    """Ends the work with a cause in words. Raises LeaseLost."""
+    _write(work, **_ended(WorkState.FAILED), cause_code=code[:50], cause=clean_text(text), message="")
+
+
+@transaction.atomic
+def cancel(work: LeasedWork) -> None:
+    """Ends the work as a person asked. Raises LeaseLost."""
+    _write(work, **_ended(WorkState.CANCELLED), message="")
+
+
+@transaction.atomic
+def requeue(work: LeasedWork, message: str = "") -> None:
+    """Gives the row back to be taken up again, by whomever. Raises LeaseLost."""
+    _write(work, **_waiting(), message=message[:_MAX_MESSAGE])
+    transaction.on_commit(partial(send_hint, work.queue))
+
+
+@transaction.atomic
+def count_crash(work: LeasedWork, text: str) -> None:
+    """Back to the queue, or failed when it crashed too often without getting further. Raises LeaseLost."""
+    work.refresh_from_db(fields=["cancel_requested", "crashes"])
+    _after_crash(work, _mine(work), text)
+
+
+@contextmanager
+def keep_alive(work: LeasedWork) -> Iterator[Callable[[], None]]:
+    """Renews the lease from a thread while work is done in this process; gives ``still_mine``."""
+    over = threading.Event()
+
+    def renew() -> None:
+        while not over.wait(settings.HEARTBEAT_SECONDS):
+            try:
+                extend(work)
+            except LeaseLost:
+                return
+            except (DatabaseError, InterfaceError) as error:  # it may be back before the lease is over
+                log.warning("The lease of %s could not be renewed: %s", work, error)
+            finally:
+                connection.close()
+
+    def still_mine() -> None:
+        if look(work):
+            raise WorkCancelled
+
+    thread = threading.Thread(target=renew, name="lease", daemon=True)
+    thread.start()
+    try:
+        yield still_mine
+    finally:
+        over.set()
+        thread.join(timeout=30)
+
+
+# -- By every worker, over and over -----------------------------------------------------------------------------------
+
+
+def reconcile(*, resend_after: timedelta = RESEND_AFTER) -> None:
+    """Brings back what dead owners left, and calls workers for what waits too long.
+
+    Every change is a compare-and-swap, so any number of workers may do this at the same time.
+    """
+    for model in list_work_models():
+        for work in model._default_manager.filter(state=WorkState.RUNNING, lease_until__lt=Now())[:100]:
+            with transaction.atomic():
+                expired = _mine(work).filter(lease_until__lt=Now())
+                _after_crash(work, expired, "The worker was lost.", missing_ok=True)
+        # Given back by its owner in the moment when a person asked for an end.
+        unwanted = model._default_manager.filter(state=WorkState.QUEUED, cancel_requested=True)
+        if unwanted.exists():
+            with transaction.atomic():
+                unwanted.update(**_ended(WorkState.CANCELLED), message="")
+    for queue in sorted({model.queue for model in list_work_models()}):
+        for _hint in range(min(_mark_hinted(queue, resend_after), 4)):
+            send_hint(queue)
+
+
+def _mark_hinted(queue: str, resend_after: timedelta) -> int:
+    """How many rows of this queue have waited without a hint; they count as hinted from now on."""
+    marked = 0
+    for model in list_work_models(queue):
+        silent = Q(hinted_at__isnull=True) | Q(hinted_at__lte=Now() - resend_after)
+        rows = model._default_manager.filter(silent, state=WorkState.QUEUED)
+        if rows.exists():  # on SQLite a write, even of nothing, waits in line with the labelers' answers
+            with transaction.atomic():
+                marked += rows.update(hinted_at=Now())
+    return marked
+
+
+def _after_crash(work: LeasedWork, rows: QuerySet[Any], text: str, *, missing_ok: bool = False) -> None:
+    if work.cancel_requested:
+        moved = rows.update(**_ended(WorkState.CANCELLED), message="")
+    elif work.crashes >= settings.MAX_CRASHES:
+        cause = f"{text} It was started {work.crashes + 1} times and ended early each time without getting further."
+        failed = _ended(WorkState.FAILED)
+        moved = rows.update(**failed, crashes=F("crashes") + 1, cause_code="crashed", cause=clean_text(cause))
+    else:
+        log.warning("%s %s is taken up again: %s", type(work).__name__, work.pk, text)
+        moved = rows.update(**_waiting(), crashes=F("crashes") + 1, message=clean_text(text)[:_MAX_MESSAGE])
+        transaction.on_commit(partial(send_hint, work.queue))
+    if not moved and not missing_ok:
+        raise LeaseLost(str(work))
+
+
+def clean_text(text: str) -> str:
+    """Without NUL, which PostgreSQL does not store."""
+    return text.replace("\x00", "\N{REPLACEMENT CHARACTER}")
+
+
+def _rows(work: LeasedWork) -> QuerySet[Any]:
+    return type(work)._default_manager.filter(pk=work.pk)
+
+
+def _mine(work: LeasedWork) -> QuerySet[Any]:
+    return _rows(work).filter(epoch=work.epoch, state=WorkState.RUNNING)
+
+
+def _write(work: LeasedWork, **values: Any) -> None:
+    if not _mine(work).update(**values):
+        raise LeaseLost(f"{type(work).__name__} {work.pk}, epoch {work.epoch}")
+
+
+def _lease_end() -> Any:
+    return Now() + timedelta(seconds=settings.LEASE_SECONDS)
+
+
+def _ended(state: WorkState) -> dict[str, Any]:
+    return {"state": state, "lease_until": None, "finished_at": Now(), "seconds_left": None}
+
+
+def _waiting() -> dict[str, Any]:
+    return {"state": WorkState.QUEUED, "owner": "", "lease_until": None, "seconds_left": None, "hinted_at": Now()}

@@ -1,0 +1,68 @@
+"""The registry: what models there are, where their files lie, how good they are."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from django.conf import settings
+from django.db import models
+from django.utils.translation import gettext_lazy as _
+
+from models_registry.work import LeasedWork, WorkState
+
+__all__ = ["LeasedWork", "ModelImport", "ModelKind", "ModelVersion", "WorkState"]
+
+
+class ModelKind(models.TextChoices):
+    POLICY = "policy", _("Policy")
+    REWARD = "reward", _("Reward model")
+
+
+class ModelSource(models.TextChoices):
+    DEMO = "demo", _("Demo model")
+    FOLDER = "folder", _("Local folder")
+    HUB = "hub", _("Model hub")
+    RUN = "run", _("Trained here")
+
+
+class ModelVersion(models.Model):
+    """One immutable set of weights. Its files lie in ``folder``; until they do, ``ready_at`` is empty."""
+
+    name = models.CharField(max_length=100, unique=True)
+    kind = models.CharField(max_length=10, choices=ModelKind, default=ModelKind.POLICY)
+    source = models.CharField(max_length=10, choices=ModelSource)
+    source_ref = models.CharField(max_length=300, blank=True, help_text=_("Hub id or folder name it came from."))
+    base = models.ForeignKey("self", null=True, blank=True, on_delete=models.PROTECT, related_name="descendants")
+    facts = models.JSONField(default=dict, help_text=_("Architecture, parameters, context length, file digests."))
+    metrics = models.JSONField(default=dict)
+    licence = models.CharField(max_length=100, blank=True)
+    notes = models.TextField(blank=True)
+    created_by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+")
+    created_at = models.DateTimeField(auto_now_add=True)
+    ready_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        ordering = ["-created_at", "-pk"]
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def folder(self) -> Path:
+        return Path(settings.DATA_DIR) / "models" / str(self.pk)
+
+    @property
+    def is_ready(self) -> bool:
+        return self.ready_at is not None
+
+
+class ModelImport(LeasedWork):
+    """Bringing the files of a base model in: fetching, converting, checking."""
+
+    queue = "gpu"
+    folder_name = "model-imports"
+
+    model = models.OneToOneField(ModelVersion, on_delete=models.CASCADE, related_name="model_import")
+
+    class Meta(LeasedWork.Meta):
+        pass

@@ -1,0 +1,149 @@
+"""What a Celery worker of the house does: woken, it takes the oldest waiting row of its queue and works it to its end.
+
+celery -A config worker -Q short,gpu -c 3
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import threading
+import time
+from collections.abc import Callable
+from datetime import timedelta
+from functools import partial
+from typing import Any
+
+from celery import shared_task
+from celery.signals import worker_ready, worker_shutdown, worker_shutting_down
+from django.conf import settings
+from django.db import DatabaseError, InterfaceError, OperationalError, close_old_connections, connection
+
+from models_registry import leases
+from models_registry.draining import is_draining, start_draining, stop_draining
+from models_registry.hints import TASK_NAME
+from models_registry.leases import HANDLERS, LeaseLost, WorkCancelled, WorkCrashed, WorkDrained, WorkFailed
+from models_registry.models import ModelImport
+from models_registry.services import prepare_model
+from models_registry.slots import Slot
+from models_registry.supervisor import Supervisor
+from models_registry.work import LeasedWork
+
+log = logging.getLogger(__name__)
+
+_leaving = threading.Event()
+
+
+@shared_task(name=TASK_NAME)
+def wake(queue: str) -> None:
+    """Works until nothing of ``queue`` waits, or the worker is asked to leave."""
+    while not is_draining() and run_next(queue):
+        close_old_connections()
+
+
+def run_next(queue: str) -> bool:
+    """Claims the oldest row whose slot is free and works it to its end; False when there is none."""
+    for candidate in leases.list_claimable(queue):
+        slot = Slot(HANDLERS[type(candidate)].slot)
+        try:
+            if slot.take() and (work := leases.claim(candidate, leases.name_owner())):
+                run_claimed(work, slot)
+                return True
+        finally:
+            slot.drop()
+    return False
+
+
+def run_claimed(work: LeasedWork, slot: Slot) -> None:
+    """Runs the handler and files how it ended. Whatever happens, the row does not stay ``running`` for long."""
+    log.info("%s %s, epoch %s: started", type(work).__name__, work.pk, work.epoch)
+    end = _run_handler(work, slot)
+    try:
+        _insist(end)
+        log.info("%s %s, epoch %s: over", type(work).__name__, work.pk, work.epoch)
+    except LeaseLost as error:
+        log.warning("The lease was lost: %s", error)
+
+
+def _run_handler(work: LeasedWork, slot: Slot) -> Callable[[], None]:
+    """What remains to be written once the handler is through."""
+    handler = HANDLERS[type(work)]
+    try:
+        if handler.is_program:
+            handler.run(work, Supervisor(work, slot))
+        else:
+            with leases.keep_alive(work) as still_mine:
+                handler.run(work, still_mine)
+        return partial(_require_over, work)
+    except LeaseLost as error:
+        log.warning("The lease was lost: %s", error)
+        return lambda: None
+    except WorkCancelled:
+        return partial(leases.cancel, work)
+    except WorkDrained:
+        return partial(leases.requeue, work, "The worker was shut down; waiting for another.")
+    except WorkFailed as error:
+        return partial(leases.fail, work, error.code, str(error))
+    except WorkCrashed as error:
+        return partial(leases.count_crash, work, str(error))
+    except (OperationalError, InterfaceError) as error:
+        log.exception("The database failed during %s %s", type(work).__name__, work.pk)
+        return partial(leases.count_crash, work, f"The database failed: {error}")
+    except Exception as error:  # the cause must reach the page
+        log.exception("%s %s failed", type(work).__name__, work.pk)
+        if isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}:
+            return partial(leases.fail, work, "disk_full", "The disk is full. Free some space, then try again.")
+        return partial(leases.fail, work, "crashed", f"{type(error).__name__}: {error}")
+
+
+def _require_over(work: LeasedWork) -> None:
+    work.refresh_from_db(fields=["state"])
+    if not work.is_over:
+        leases.fail(work, "unfinished", "The work ended without saying how.")
+
+
+def _insist(write: Callable[[], None]) -> None:
+    """Tries again while the database is away, until the lease is over and the row is the reconciler's anyway."""
+    deadline = time.monotonic() + settings.LEASE_SECONDS
+    while True:
+        try:
+            return write()
+        except (DatabaseError, InterfaceError) as error:
+            if time.monotonic() > deadline:
+                raise LeaseLost(str(error)) from error
+            log.warning("The end of the work could not be filed, trying again: %s", error)
+            connection.close()
+            time.sleep(1)
+
+
+@worker_ready.connect
+def _start_reconciling(**_kwargs: Any) -> None:
+    threading.Thread(target=_reconcile_for_ever, name="reconcile", daemon=True).start()
+
+
+@worker_shutting_down.connect
+def _tell_pool(**_kwargs: Any) -> None:
+    _leaving.set()
+    start_draining()
+
+
+@worker_shutdown.connect
+def _clear_up(**_kwargs: Any) -> None:
+    stop_draining()
+
+
+def _reconcile_for_ever() -> None:
+    """In the worker's main process. The first round calls for all that waits: hints may be lost with a broker."""
+    resend_after = timedelta(0)
+    while not _leaving.is_set():
+        try:
+            leases.reconcile(resend_after=resend_after)
+            resend_after = leases.RESEND_AFTER
+        except Exception:  # a database that is away for a moment must not end this thread
+            log.exception("Reconciling failed; trying again")
+        finally:
+            connection.close()
+        _leaving.wait(settings.RECONCILE_SECONDS)
+
+
+leases.register_program(ModelImport, prepare_model, slot="import")

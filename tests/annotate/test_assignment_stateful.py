@@ -1,0 +1,282 @@
+"""Several labelers at once: no place given twice, no vote lost, whatever the order of things.
+
+A state machine tries orders that nobody thinks of; threads try real simultaneity. Both run on SQLite and PostgreSQL.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import defaultdict
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime, timedelta
+from functools import partial
+from threading import Barrier, Event
+from typing import Any
+from uuid import UUID
+
+import pytest
+from django.conf import settings
+from django.contrib.auth.models import User
+from django.db import connection, transaction
+from django.utils import timezone
+from hypothesis import HealthCheck
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
+
+from annotate.models import Assignment, Choice, Comparison, Judgment, Project, SkipReason
+from annotate.services.assignments import extend_lease, next_comparison
+from annotate.services.comparisons import NewComparison, NewResponse, create_comparisons
+from annotate.services.judgments import (
+    AnswerConflictError,
+    UndoError,
+    skip_comparison,
+    submit_judgment,
+    undo_judgment,
+)
+from annotate.services.places import reap_expired
+from annotate.services.prompts import get_or_create_prompt
+
+PEOPLE = st.integers(0, 2)
+CHOICES = st.sampled_from(list(Choice))
+
+
+def build_project(needs: list[int], people: int) -> tuple[Project, list[User]]:
+    """A project with one comparison for each need, and its labelers."""
+    labelers = [User.objects.create(username=f"person {number}") for number in range(people)]
+    project = Project.objects.create(name="p", slug="p", created_by=labelers[0])
+    prompt, _created = get_or_create_prompt(project=project, messages=[{"role": "user", "content": "?"}])
+    for need in needs:
+        new = NewComparison(prompt, NewResponse("one"), NewResponse("two"))
+        create_comparisons(project=project, new=[new], need=need)
+    return project, labelers
+
+
+def check_places(project: Project) -> None:
+    """What must hold at every moment."""
+    leases: dict[int, int] = defaultdict(int)
+    for comparison in Comparison.objects.filter(project=project):
+        rows = list(comparison.assignments.all())
+        held = [row for row in rows if row.holds_place]
+        assert comparison.taken == len(held) <= comparison.need
+        votes = comparison.judgments.filter(action="vote", superseded_by=None)
+        filling = [vote.assignment_id for vote in votes if not vote.surplus]
+        leased = [row.pk for row in held if row.state == "leased"]
+        assert sorted(filling + leased) == sorted(row.pk for row in held)
+        for row in rows:
+            leases[row.labeler_id] += row.state == "leased"
+            chain = list(row.judgments.order_by("id"))
+            assert [said.supersedes_id for said in chain] == [None, *(said.pk for said in chain)][: len(chain)]
+            standing = chain[-1].action if chain else "undo"
+            assert (row.state in {"leased", "expired"}) == (standing == "undo")
+    assert all(count <= 1 for count in leases.values())
+
+
+def label_the_rest(project: Project, labelers: list[User], now: datetime) -> None:
+    """One after the other, each until nothing is left for them."""
+    for user in labelers:
+        while held := next_comparison(labeler=user, project=project, now=now):
+            submit_judgment(labeler=user, project=project, token=held.token, choice=Choice.UNSURE, now=now)
+
+
+class LabelingRoom(RuleBasedStateMachine):
+    """Three labelers, four comparisons; what each of them said is kept beside and held against the tables."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.transaction = transaction.atomic()
+        self.transaction.__enter__()
+        self.now: datetime = timezone.now()
+        self.project, self.people = build_project([1, 2, 1, 3], 3)
+        self.tokens: dict[int, list[UUID]] = defaultdict(list)
+        self.said: dict[UUID, str] = {}
+        self.stack: dict[int, list[UUID]] = defaultdict(list)
+
+    def teardown(self) -> None:
+        try:
+            self.finish_everything()
+        finally:
+            transaction.set_rollback(True)
+            self.transaction.__exit__(None, None, None)
+
+    @rule(person=PEOPLE)
+    def ask(self, person: int) -> None:
+        assignment = next_comparison(labeler=self.people[person], project=self.project, now=self.now)
+        if assignment:
+            self.tokens[person].append(assignment.token)
+
+    @rule(person=PEOPLE, back=st.integers(0, 3), choice=CHOICES)
+    def submit(self, person: int, back: int, choice: Choice) -> None:
+        """The token just got, or an old one: a retry, a late answer, another tab."""
+        if len(self.tokens[person]) <= back:
+            return
+        token = self.tokens[person][-1 - back]
+        act = partial(
+            submit_judgment,
+            labeler=self.people[person],
+            project=self.project,
+            token=token,
+            choice=choice,
+            now=self.now,
+        )
+        if self.is_refused(person, token, choice):
+            with pytest.raises(AnswerConflictError):
+                act()
+        else:
+            assert act().choice == choice
+            self.note(person, token, choice)
+
+    @rule(person=PEOPLE, back=st.integers(0, 2))
+    def skip(self, person: int, back: int) -> None:
+        if len(self.tokens[person]) <= back:
+            return
+        token = self.tokens[person][-1 - back]
+        act = partial(
+            skip_comparison,
+            labeler=self.people[person],
+            project=self.project,
+            token=token,
+            reason=SkipReason.OTHER,
+            now=self.now,
+        )
+        if self.is_refused(person, token, "skip"):
+            with pytest.raises(AnswerConflictError):
+                act()
+        else:
+            act()
+            self.note(person, token, "skip")
+
+    @rule(person=PEOPLE)
+    def undo(self, person: int) -> None:
+        if not self.stack[person]:
+            with pytest.raises(UndoError):
+                undo_judgment(labeler=self.people[person], project=self.project, now=self.now)
+            return
+        token = self.stack[person].pop()
+        for _click in range(2):
+            again = undo_judgment(labeler=self.people[person], project=self.project, token=token, now=self.now)
+            assert again.token != token
+        self.tokens[person].append(again.token)
+
+    @rule(minutes=st.sampled_from([1, 10, 20]))
+    def let_time_pass(self, minutes: int) -> None:
+        self.now += timedelta(minutes=minutes)
+
+    @rule()
+    def reap(self) -> None:
+        reap_expired(now=self.now)
+
+    @precondition(lambda self: any(self.tokens.values()))
+    @rule(person=PEOPLE)
+    def beat(self, person: int) -> None:
+        if self.tokens[person]:
+            extend_lease(labeler=self.people[person], project=self.project, token=self.tokens[person][-1], now=self.now)
+
+    @invariant()
+    def places_are_right(self) -> None:
+        check_places(self.project)
+
+    @invariant()
+    def nothing_said_is_lost(self) -> None:
+        rows = Judgment.objects.filter(project=self.project).exclude(action="undo").order_by("id")
+        assert {row.token: row.choice or "skip" for row in rows} == self.said
+        for person, user in enumerate(self.people):
+            standing = rows.filter(labeler=user, superseded_by=None).values_list("token", flat=True)
+            assert list(standing) == self.stack[person]
+
+    def is_refused(self, person: int, token: UUID, what: str) -> bool:
+        """Something else was said with this token, or what was said was taken back."""
+        return token in self.said and (self.said[token] != what or token not in self.stack[person])
+
+    def note(self, person: int, token: UUID, what: str) -> None:
+        if token not in self.said:
+            self.said[token] = what
+            self.stack[person].append(token)
+
+    def finish_everything(self) -> None:
+        """Whatever happened, labelers who go on reach the end, and only pairs all of them answered may stay open."""
+        self.now += timedelta(seconds=settings.ASSIGNMENT_LEASE_SECONDS + 1)
+        label_the_rest(self.project, self.people * 2, self.now)
+        check_places(self.project)
+        for comparison in Comparison.objects.filter(project=self.project):
+            answered = comparison.assignments.filter(state__in=["done", "skipped"]).count()
+            assert comparison.taken == comparison.need or answered == len(self.people)
+
+
+@pytest.mark.django_db
+def test_any_order_of_events() -> None:
+    run_state_machine_as_test(
+        LabelingRoom,
+        settings=hypothesis_settings(
+            max_examples=40,
+            stateful_step_count=30,
+            deadline=None,
+            derandomize=True,
+            database=None,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )
+
+
+@pytest.mark.django_db(transaction=True)
+def test_real_simultaneity() -> None:
+    """Six labelers in threads, each request sent twice at once, some leases cut short by a seventh."""
+    project, labelers = build_project([2] * 12, 6)
+    start, hurry_is_over = Barrier(7), Event()
+    accepted: dict[UUID, str] = {}
+
+    def twice(act: Callable[[], object], pool: ThreadPoolExecutor) -> list[object]:
+        def run() -> object:
+            try:
+                return act()
+            except UndoError as error:
+                return error
+            finally:
+                connection.close()
+
+        return [future.result() for future in [pool.submit(run), pool.submit(run)]]
+
+    def label(number: int) -> None:
+        rng, user = random.Random(number), labelers[number]
+        start.wait()
+        with ThreadPoolExecutor(2) as pool:
+            while True:
+                disturbed = not hurry_is_over.is_set()
+                held, same = twice(lambda: next_comparison(labeler=user, project=project), pool)
+                if held is None or same is None:
+                    return
+                assert isinstance(held, Assignment) and isinstance(same, Assignment)
+                # While leases are cut short, the one of the first request may be over before the second asks.
+                assert held.token == same.token or disturbed
+                choice = rng.choice(list(Choice))
+                give: dict[str, Any] = {"labeler": user, "project": project, "token": held.token}
+                if rng.random() < 0.1:
+                    twice(lambda: skip_comparison(**give, reason=SkipReason.OTHER), pool)  # noqa: B023
+                    continue
+                votes = twice(lambda: submit_judgment(**give, choice=choice), pool)  # noqa: B023
+                assert votes[0] == votes[1]
+                accepted[held.token] = choice
+                if rng.random() < 0.15:
+                    undone = twice(lambda: undo_judgment(**give), pool)  # noqa: B023
+                    assert len({row.token for row in undone if isinstance(row, Assignment)}) == 1
+
+    def hurry() -> None:
+        """Ends everybody's leases now and then, as if their time were over."""
+        start.wait()
+        late = timezone.now() + timedelta(seconds=settings.ASSIGNMENT_LEASE_SECONDS)
+        for step in range(12):
+            reap_expired(now=late + timedelta(seconds=step / 10))
+        hurry_is_over.set()
+        connection.close()
+
+    with ThreadPoolExecutor(7) as pool:
+        for future in [*(pool.submit(label, number) for number in range(6)), pool.submit(hurry)]:
+            future.result(timeout=120)
+    check_places(project)
+    stored = {row.token: row.choice for row in Judgment.objects.filter(action="vote")}
+    assert stored == accepted
+    # Places that a skip freed after everybody else had left wait for whoever comes back.
+    label_the_rest(project, labelers, timezone.now())
+    check_places(project)
+    assert not Comparison.objects.filter(project=project).exclude(taken=2).exists()

@@ -1,0 +1,74 @@
+"""A real Chromium against the real server; nothing of the page's security policy is switched off."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.test import Client
+from playwright.sync_api import BrowserContext, ConsoleMessage, Page
+
+from config.find_browser import COMMAND, find_browser
+
+SignIn = Callable[[User], None]
+
+
+@pytest.fixture(scope="session")
+def browser_type_launch_args() -> dict[str, Any]:
+    browser = find_browser()
+    if browser is None:
+        pytest.fail(f"The browser tests need Chromium. Type: {COMMAND}", pytrace=False)
+    return {
+        "executable_path": str(browser),
+        "args": ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--lang=en"],
+    }
+
+
+@pytest.fixture(scope="session")
+def browser_context_args() -> dict[str, Any]:
+    return {"locale": "en-GB", "viewport": {"width": 1280, "height": 800}, "reduced_motion": "reduce"}
+
+
+@pytest.fixture
+def sign_in_browser(context: BrowserContext, live_server: Any) -> SignIn:
+    """Puts somebody's session into the browser: sign_in_browser(labeler), then page.goto(live_server.url + ...)."""
+
+    def sign_in(user: User) -> None:
+        add_session(context, live_server.url, user)
+
+    return sign_in
+
+
+def add_session(context: BrowserContext, url: str, user: User) -> None:
+    """The same for a context of the test's own making (phone, without JavaScript, dark)."""
+    client = Client()
+    client.force_login(user)
+    context.add_cookies([{"name": "sessionid", "value": client.cookies["sessionid"].value, "url": url}])
+
+
+@pytest.fixture(autouse=True)
+def page_stays_quiet(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Fails a test whose page broke the security policy or threw an error, whatever else it checked."""
+    if "page" not in request.fixturenames:
+        yield
+        return
+    page: Page = request.getfixturevalue("page")
+    complaints: list[str] = []
+
+    def note(message: ConsoleMessage) -> None:
+        if message.type == "error" and "Content Security Policy" in message.text:
+            complaints.append(message.text)
+
+    page.on("console", note)
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    yield
+    assert not complaints, complaints
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.e2e)

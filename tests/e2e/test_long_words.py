@@ -1,0 +1,69 @@
+"""Names of 90 letters without a space: they break, tables scroll within themselves, and no page grows wider."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.urls import reverse
+from playwright.sync_api import Browser
+
+from annotate.models import Comparison, Membership, Project, SamplingJob
+from models_registry.models import WorkState
+from tests import scenery
+from tests.e2e.conftest import add_session
+
+WORD = "Donaudampfschiff" * 6
+MEASURE = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+
+
+def name(first: str) -> str:
+    return (first + WORD)[:90]
+
+
+@pytest.fixture
+def paths(admin: User, project: Project, comparisons: list[Comparison]) -> list[str]:
+    """Every page that shows names, all of them long."""
+    User.objects.filter(pk=admin.pk).update(username=name("A"))
+    labeler = User.objects.create_user(name("L"))
+    Membership.objects.create(project=project, user=labeler)
+    project.name = project.description = project.question = name("P")
+    project.save()
+    dataset = scenery.make_dataset(project)
+    base = scenery.make_model(admin, name("B"), notes=WORD, source_ref=WORD)
+    run = scenery.make_run(dataset, base, name=name("R"), notes=WORD)
+    scenery.make_metrics(run, 5)
+    model = scenery.finish_run(run)
+    failed = scenery.make_run(dataset, model, name=name("F"), state=WorkState.FAILED, cause=WORD, log_tail=WORD)
+    job = SamplingJob.objects.create(project=project, model_a=base, model_b=model, created_by=admin)
+    alone = ["home", "project_list", "project_create", "run_list", "run_new", "model_list", "model_add", "person_list"]
+    rooms = ["project_detail", "project_edit", "member_list", "import_list", "dataset_list", "dataset_new", "compare"]
+    return [
+        *map(reverse, [*alone, "account"]),
+        *(reverse(room, args=[project.slug]) for room in [*rooms, "sampling_list"]),
+        *(reverse("run_detail", args=[each.pk]) for each in (run, failed)),
+        *(reverse("model_detail", args=[each.pk]) for each in (base, model)),
+        *(reverse(room, args=[dataset.pk]) for room in ("dataset_detail", "dataset_votes")),
+        reverse("sampling_detail", args=[job.pk]),
+        reverse("comparison_detail", args=[comparisons[0].pk]),
+    ]
+
+
+@pytest.mark.parametrize(("width", "language"), [(390, "en-GB"), (390, "ko"), (1280, "en-GB")])
+def test_no_page_grows_wider_than_the_window(
+    browser: Browser, live_server: Any, admin: User, paths: list[str], width: int, language: str
+) -> None:
+    context = browser.new_context(viewport={"width": width, "height": 800}, locale=language)
+    add_session(context, live_server.url, admin)
+    page = context.new_page()
+    wide: dict[str, int] = {}
+    for path in paths:
+        answer = page.goto(live_server.url + path)
+        assert answer is not None and answer.status == 200, path
+        for summary in page.locator("details > summary:visible").all():
+            summary.click()
+        if (beyond := page.evaluate(MEASURE)) > 0:
+            wide[path] = beyond
+    context.close()
+    assert not wide

@@ -1,0 +1,134 @@
+"""A run from queue to registry, with the real engine under accelerate on a tiny model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from models_registry import leases, supervisor, tasks
+from models_registry.models import ModelVersion
+from models_registry.selectors import list_models
+from tests.tiny_models import make_tiny_policy
+from training import services
+from training.models import Run, RunMetric
+
+Launch = Callable[..., Run]
+STEPS = 60
+TINY: dict[str, float] = {
+    "batch_size": 2,
+    "gradient_accumulation": 1,
+    "epochs": 10,
+    "max_length": 128,
+    "max_prompt_length": 64,
+}
+TINY |= {"logging_steps": 1, "eval_steps": 20, "save_steps": 1, "learning_rate": 1e-3}
+
+
+@pytest.fixture(autouse=True)
+def worker(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Looks often: a tiny model is trained in seconds, and a cancel must come in between."""
+    for room in ("annotate", "models_registry", "training"):
+        import_module(f"{room}.tasks")
+    settings.HEARTBEAT_SECONDS = 0.1
+    monkeypatch.setattr(supervisor, "POLL_S", 0.05)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_cancelled_run_goes_on_from_its_checkpoint_to_the_registry(
+    launch: Launch, base_model: ModelVersion, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_tiny_policy(base_model.folder)
+    run = launch(values=TINY)
+    make_hook = services._make_metrics_hook
+
+    def make_cancelling_hook(work: Run) -> Callable[[list[dict[str, Any]]], None]:
+        file_metrics = make_hook(work)
+
+        def file_and_cancel(lines: list[dict[str, Any]]) -> None:
+            file_metrics(lines)
+            if any(line["step"] >= 3 for line in lines):
+                leases.request_cancel(work)
+
+        return file_and_cancel
+
+    monkeypatch.setattr(services, "_make_metrics_hook", make_cancelling_hook)
+    assert tasks.run_next("gpu")
+    run.refresh_from_db()
+    assert run.state == "cancelled", run.cause + run.log_tail
+    assert 3 <= run.step < STEPS
+    left_off = run.step
+
+    services.retry_run(run=run)
+    monkeypatch.setattr(services, "_make_metrics_hook", make_hook)
+    assert tasks.run_next("gpu")
+    run.refresh_from_db()
+    assert (run.state, run.epoch) == ("finished", 2), run.cause + run.log_tail
+    assert f"Taken up from step {left_off} of {STEPS}." in run.result["notes"]
+
+    model = list_models().get(trained_by=run)
+    assert (model.name, model.kind, model.source, model.base) == (run.name, "policy", "run", base_model)
+    assert (model.is_ready, model.licence) == (True, "apache-2.0")
+    assert (model.folder / "model.safetensors").exists()
+    assert model.facts["architecture"] == "LlamaForCausalLM"
+    assert model.metrics["eval"]["pairs"] == 4
+    assert not list(run.folder.glob("attempt-*/checkpoints"))
+
+    steps = RunMetric.objects.filter(run=run).values_list("step", "values")
+    assert [step for step, _values in steps] == list(range(STEPS + 1))
+    final = dict(steps)[STEPS]
+    assert {"loss", "rewards/margins", "eval_loss"} <= final.keys()  # two lines of one step are one row
+    assert "Taken up" in run.log_tail
+
+
+def test_metrics_of_one_step_are_merged_and_done_again_overwritten(launch: Launch) -> None:
+    run = launch()
+    file_metrics = services._make_metrics_hook(run)
+    file_metrics([{"step": 1, "loss": 0.9}, {"step": 1, "eval_loss": 0.8}, {"step": 2, "loss": 0.7}])
+    file_metrics([{"step": 2, "loss": 0.6}, {"step": 3, "loss": 0.5}])
+    rows = dict(RunMetric.objects.filter(run=run).values_list("step", "values"))
+    assert rows == {1: {"loss": 0.9, "eval_loss": 0.8}, 2: {"loss": 0.6}, 3: {"loss": 0.5}}
+
+
+def test_resumes_from_the_newest_attempt_with_a_checkpoint(launch: Launch) -> None:
+    run = launch()
+    run.epoch = 4
+    assert services._find_resumable(run) is None
+    for attempt, step in ((1, 40), (2, 60), (4, 80)):
+        (run.folder / f"attempt-{attempt}" / "checkpoints" / f"step-{step:08d}").mkdir(parents=True)
+    (run.folder / "attempt-3").mkdir()
+    assert services._find_resumable(run) == str(run.folder / "attempt-2")
+
+
+def test_device_is_said_outright(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert "--cpu" in services.build_launch_command()
+    monkeypatch.setattr(services, "_has_gpu", lambda: True)
+    command = services.build_launch_command()
+    assert "--cpu" not in command
+    assert Path(command[command.index("--config_file") + 1]).exists()
+
+
+def test_model_gets_a_free_name_and_the_kind_of_its_method(launch: Launch, base_model: ModelVersion) -> None:
+    run = launch(name="tiny base", method="reward")
+    work = leases.claim(run, "host:1")
+    assert work is not None
+    (work.attempt_folder / "model").mkdir(parents=True)
+    services._register_result(work, {"steps": 1}, {"architecture": "LlamaForSequenceClassification"})
+    run.refresh_from_db()
+    assert run.model is not None
+    assert (run.model.name, run.model.kind) == ("tiny base (2)", "reward")
+
+
+def test_former_owner_registers_nothing(launch: Launch) -> None:
+    work = leases.claim(launch(), "host:1")
+    assert work is not None
+    (work.attempt_folder / "model").mkdir(parents=True)
+    leases.requeue(work)
+    with pytest.raises(leases.LeaseLost):
+        services._register_result(work, {"steps": 1}, {"kind": "policy"})
+    assert not ModelVersion.objects.filter(source="run").exists()
+    assert (work.attempt_folder / "model").exists()

@@ -1,0 +1,175 @@
+"""Training runs below /api/v1/runs/: list, launch, watch, cancel, take up again; the pages' services."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.db.models import QuerySet
+from django.shortcuts import get_object_or_404
+from drf_spectacular.utils import OpenApiParameter, extend_schema, extend_schema_view
+from rest_framework import generics, serializers, status
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from annotate.models import DatasetVersion
+from annotate.permissions import IsAdmin, get_labeler
+from models_registry.leases import CannotCancel, CannotRetry
+from models_registry.models import ModelVersion
+from training import selectors, services
+from training.forms import propose_name
+from training.models import Method, Run
+
+OWN_FIELDS = ("name", "method", "dataset_version", "base_model", "notes")
+
+
+class NewRunSerializer(serializers.Serializer[Run]):
+    """``values`` are the settings that differ from the method's usual ones; without a ``name`` one is made up."""
+
+    method = serializers.ChoiceField(choices=Method.choices)
+    dataset_version = serializers.PrimaryKeyRelatedField[DatasetVersion](queryset=DatasetVersion.objects.all())
+    base_model = serializers.PrimaryKeyRelatedField[ModelVersion](queryset=ModelVersion.objects.all())
+    name = serializers.CharField(max_length=100, default="", allow_blank=True)
+    notes = serializers.CharField(max_length=300, default="", allow_blank=True)
+    values = serializers.DictField(child=serializers.JSONField(), default=dict)
+
+
+class RunSerializer(serializers.ModelSerializer[Run]):
+    """``config`` holds every setting; ``result`` and ``model`` are there once ``state`` is finished."""
+
+    dataset_version = serializers.PrimaryKeyRelatedField[DatasetVersion](read_only=True)
+    base_model = serializers.PrimaryKeyRelatedField[ModelVersion](read_only=True)
+    model = serializers.PrimaryKeyRelatedField[ModelVersion](read_only=True, allow_null=True)
+    config = serializers.DictField(read_only=True)
+    result = serializers.DictField(read_only=True)
+    created_by = serializers.CharField(source="created_by.username", read_only=True)
+
+    class Meta:
+        model = Run
+        fields = [
+            "id",
+            "name",
+            "method",
+            "state",
+            "step",
+            "total_steps",
+            "seconds_left",
+            "message",
+            "cause_code",
+            "cause",
+            "cancel_requested",
+            "crashes",
+            "dataset_version",
+            "base_model",
+            "model",
+            "config",
+            "result",
+            "notes",
+            "created_by",
+            "created_at",
+            "started_at",
+            "finished_at",
+        ]
+        read_only_fields = fields
+
+
+class MetricsSerializer(serializers.Serializer[Any]):
+    """``values[name][i]`` belongs to ``steps[i]``; another ``attempt`` means that some steps were done again."""
+
+    attempt = serializers.IntegerField()
+    over = serializers.BooleanField()
+    steps = serializers.ListField(child=serializers.IntegerField())
+    values = serializers.DictField(child=serializers.ListField(child=serializers.FloatField(allow_null=True)))
+
+
+@extend_schema_view(get=extend_schema(tags=["runs"], description="All runs, newest first."))
+class RunListView(generics.ListCreateAPIView[Run]):
+    permission_classes = [IsAdmin]
+    serializer_class = RunSerializer
+
+    def get_queryset(self) -> QuerySet[Run]:
+        return selectors.list_runs()
+
+    @extend_schema(request=NewRunSerializer, responses={202: RunSerializer}, tags=["runs"])
+    def post(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        """Launches a run; a worker takes it up."""
+        asked = NewRunSerializer(data=request.data)
+        asked.is_valid(raise_exception=True)
+        values = asked.validated_data
+        values["name"] = values["name"] or propose_name(values["method"], values["base_model"])
+        try:
+            run = services.launch_run(by=get_labeler(request), **values)
+        except services.LaunchErrors as wrong:
+            raise serializers.ValidationError(_sort_errors(wrong.errors)) from wrong
+        return Response(RunSerializer(run).data, status=status.HTTP_202_ACCEPTED)
+
+
+@extend_schema_view(get=extend_schema(tags=["runs"], description="One run."))
+class RunView(generics.RetrieveAPIView[Run]):
+    permission_classes = [IsAdmin]
+    serializer_class = RunSerializer
+
+    def get_queryset(self) -> QuerySet[Run]:
+        return selectors.list_runs()
+
+
+class RunCancelView(APIView):
+    permission_classes = [IsAdmin]
+
+    @extend_schema(request=None, responses={202: RunSerializer}, tags=["runs"])
+    def post(self, request: Request, pk: int) -> Response:
+        """Ends a run: at once while it waits, else at its next step, with a checkpoint."""
+        run = get_object_or_404(selectors.list_runs(), pk=pk)
+        try:
+            services.cancel_run(run=run)
+        except CannotCancel as error:
+            raise serializers.ValidationError({"non_field_errors": [str(error)]}) from error
+        return _answer_with(run)
+
+
+class RunRetryView(APIView):
+    permission_classes = [IsAdmin]
+
+    @extend_schema(request=None, responses={202: RunSerializer}, tags=["runs"])
+    def post(self, request: Request, pk: int) -> Response:
+        """Takes a failed or cancelled run up again from its newest sound checkpoint."""
+        run = get_object_or_404(selectors.list_runs(), pk=pk)
+        try:
+            services.retry_run(run=run)
+        except CannotRetry as error:
+            raise serializers.ValidationError({"non_field_errors": [str(error)]}) from error
+        return _answer_with(run)
+
+
+class RunMetricsView(APIView):
+    permission_classes = [IsAdmin]
+
+    @extend_schema(
+        parameters=[OpenApiParameter("after", int, description="Only steps above this one.")],
+        responses=MetricsSerializer,
+        tags=["runs"],
+    )
+    def get(self, request: Request, pk: int) -> Response:
+        """The curves of a run; of long runs about 500 points, with every evaluation."""
+        run = get_object_or_404(Run, pk=pk)
+        after = serializers.IntegerField(min_value=-1, max_value=2**31 - 1, default=-1)
+        try:
+            step = after.run_validation(request.query_params.get("after", -1))
+        except serializers.ValidationError as error:
+            raise serializers.ValidationError({"after": error.detail}) from error
+        series = selectors.get_metric_series(run=run, after=step)
+        return Response({"attempt": run.epoch, "over": run.is_over, "steps": series.steps, "values": series.values})
+
+
+def _answer_with(run: Run) -> Response:
+    run.refresh_from_db()
+    return Response(RunSerializer(run).data, status=status.HTTP_202_ACCEPTED)
+
+
+def _sort_errors(errors: list[tuple[str, str]]) -> dict[str, Any]:
+    """Field to reasons; those of the settings stand below ``values``, where the request had them."""
+    sorted_errors: dict[str, Any] = {}
+    for name, reason in errors:
+        place = sorted_errors if name in OWN_FIELDS else sorted_errors.setdefault("values", {})
+        place.setdefault(name, []).append(reason)
+    return sorted_errors

@@ -1,0 +1,13 @@
+"""Routes below /api/v1/."""
+
+from django.urls import path
+
+from training.api import runs
+
+urlpatterns = [
+    path("runs/", runs.RunListView.as_view(), name="api_run_list"),
+    path("runs/<int:pk>/", runs.RunView.as_view(), name="api_run_detail"),
+    path("runs/<int:pk>/cancel/", runs.RunCancelView.as_view(), name="api_run_cancel"),
+    path("runs/<int:pk>/retry/", runs.RunRetryView.as_view(), name="api_run_retry"),
+    path("runs/<int:pk>/metrics/", runs.RunMetricsView.as_view(), name="api_run_metrics"),
+]

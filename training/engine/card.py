@@ -1,0 +1,49 @@
+"""The model card: what a finished model folder says about itself."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from training.engine.config import METHOD_LABELS, TrainingConfig
+from training.engine.spec import RunSpec
+
+_PAPERS = {
+    "reward": "Bradley-Terry loss with margins, as in Llama 2 ([arXiv 2307.09288](https://arxiv.org/abs/2307.09288))",
+    "dpo": "Direct Preference Optimization ([arXiv 2305.18290](https://arxiv.org/abs/2305.18290))",
+    "orpo": "Odds Ratio Preference Optimization ([arXiv 2403.07691](https://arxiv.org/abs/2403.07691))",
+}
+
+
+def write_card(spec: RunSpec, config: TrainingConfig, result: dict[str, Any]) -> str:
+    """Markdown with a front matter that model hubs read."""
+    pipeline = "text-classification" if spec.method == "reward" else "text-generation"
+    data = result["data"]["train"]
+    lines = [
+        "---",
+        "library_name: transformers",
+        f"pipeline_tag: {pipeline}",
+        f"tags: [plumbline, preference, {spec.method}]",
+        "---",
+        "",
+        f"# {METHOD_LABELS[spec.method]} of {spec.model_name}",
+        "",
+        f"- Base: {spec.model_name}",
+        f"- Method: {_PAPERS[spec.method]}",
+        f"- Training data: {data['used']} pairs, SHA-256 `{data['sha256']}`",
+        f"- Steps: {result['steps']}, {result['seconds']:.0f} seconds, {result['tokens']} tokens",
+    ]
+    if spec.method == "reward":
+        lines.append("- Reads a whole conversation through its chat template; the single output is the score.")
+    if result["eval"]:
+        held_out, low_high = result["eval"], result["eval"]["interval"]
+        lines += [
+            "",
+            "## Evaluation on held-out pairs",
+            "",
+            f"Chosen reply preferred: {held_out['accuracy']:.3f} "
+            f"(95 % interval {low_high[0]:.3f} to {low_high[1]:.3f}, {held_out['pairs']} pairs); "
+            f"choosing the longer reply: {held_out['length_baseline']['accuracy']:.3f}.",
+        ]
+    lines += ["", "## Settings", "", "| setting | value |", "|---|---|"]
+    lines += [f"| {name} | {value} |" for name, value in config.to_dict().items()]
+    return "\n".join([*lines, ""])

@@ -1,0 +1,302 @@
+"""Hyper-parameters of a run: types, bounds, defaults by method and help texts, stated once.
+
+The launch form is drawn from this file and checked by it, and so is ``config.json``. The web process imports it: no
+torch here.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+METHODS = ("reward", "dpo", "orpo")
+METHOD_LABELS = {
+    "reward": "Reward model",
+    "dpo": "DPO (direct preference optimisation)",
+    "orpo": "ORPO (odds ratio preference optimisation)",
+}
+
+GRADES = ("significantly", "slightly", "negligibly", "unsure")
+MARGIN_PRESETS: dict[str, dict[str, float]] = {
+    "none": {},
+    "small": {"significantly": 1.0, "slightly": 1 / 3, "negligibly": 0.0},
+    "large": {"significantly": 3.0, "slightly": 1.0, "negligibly": 0.0},
+}
+"""What number a grade becomes in the loss: Llama 2 (arXiv 2307.09288), Table 27, on a three-level scale."""
+
+
+class ConfigErrors(ValueError):
+    """Everything wrong with a configuration: ``errors`` is a list of (field, reason)."""
+
+    def __init__(self, errors: list[tuple[str, str]]) -> None:
+        super().__init__("; ".join(f"{name}: {reason}" for name, reason in errors))
+        self.errors = errors
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One field as a form needs it."""
+
+    name: str
+    type: type
+    default: Any
+    label: str
+    help: str
+    group: str
+    minimum: float | None
+    maximum: float | None
+    choices: tuple[str, ...]
+    methods: tuple[str, ...]
+
+
+def _setting(
+    default: Any,
+    group: str,
+    text: str,
+    *,
+    bounds: tuple[float | None, float | None] = (None, None),
+    choices: tuple[str, ...] = (),
+    methods: tuple[str, ...] = METHODS,
+    by_method: Mapping[str, Any] | None = None,
+) -> Any:
+    metadata = {
+        "group": group,
+        "help": text,
+        "bounds": bounds,
+        "choices": choices,
+        "methods": methods,
+        "by_method": by_method or {},
+    }
+    return field(default=default, metadata=metadata)
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """Checked hyper-parameters; make one with :meth:`from_dict`."""
+
+    method: str
+    learning_rate: float = _setting(
+        5e-6,
+        "Optimisation",
+        "Peak step size of AdamW. With LoRA, about ten times the value for full fine-tuning works well.",
+        bounds=(1e-9, 1.0),
+        by_method={"reward": 2e-5, "orpo": 8e-6},
+    )
+    epochs: float = _setting(
+        1.0, "Optimisation", "Passes over the training pairs. Reward models overfit after one.", bounds=(0.01, 100)
+    )
+    max_steps: int = _setting(0, "Optimisation", "Stop after this many steps; 0 means no limit.", bounds=(0, 10**7))
+    batch_size: int = _setting(
+        4, "Optimisation", "Pairs in one forward pass on each device. Limits memory.", bounds=(1, 1024)
+    )
+    gradient_accumulation: int = _setting(
+        2, "Optimisation", "Forward passes in one step. The step sees batch size × this many pairs.", bounds=(1, 1024)
+    )
+    schedule: str = _setting(
+        "cosine",
+        "Optimisation",
+        "How the learning rate falls after warm-up: cosine ends at a tenth, linear at zero.",
+        choices=("cosine", "linear", "constant"),
+    )
+    warmup_ratio: float = _setting(0.05, "Optimisation", "Share of the steps that warm up linearly.", bounds=(0, 0.9))
+    weight_decay: float = _setting(0.0, "Optimisation", "AdamW's weight decay on matrices.", bounds=(0, 1))
+    max_grad_norm: float = _setting(
+        1.0, "Optimisation", "Gradients are scaled down to this norm; 0 switches it off.", bounds=(0, 1000)
+    )
+    seed: int = _setting(42, "Optimisation", "Fixes order and initialisation.", bounds=(0, 2**31 - 1))
+    beta: float = _setting(
+        0.1,
+        "Loss",
+        "DPO: how strongly the policy is held near the reference. ORPO: weight of the odds ratio term.",
+        bounds=(1e-4, 100),
+        methods=("dpo", "orpo"),
+    )
+    label_smoothing: float = _setting(
+        0.0,
+        "Loss",
+        "Share of judgments assumed to be wrong (conservative DPO).",
+        bounds=(0, 0.499),
+        methods=("dpo",),
+    )
+    margin: str = _setting(
+        "small",
+        "Loss",
+        "By how much the chosen reply has to win: significantly, slightly, negligibly = small 1, 1/3, 0; "
+        "large 3, 1, 0. Unsure and ungraded pairs count as 0. In DPO it becomes an offset (ODPO).",
+        choices=tuple(MARGIN_PRESETS),
+        methods=("reward", "dpo"),
+        by_method={"dpo": "none"},
+    )
+    center_rewards: float = _setting(
+        0.0,
+        "Loss",
+        "Weight of a term that keeps rewards near zero; 0.01 is usual.",
+        bounds=(0, 10),
+        methods=("reward",),
+    )
+    nll_over: str = _setting(
+        "prompt and chosen",
+        "Loss",
+        "Which tokens the language modelling term of ORPO covers.",
+        choices=("prompt and chosen", "chosen"),
+        methods=("orpo",),
+    )
+    max_length: int = _setting(
+        1024,
+        "Text",
+        "Most tokens of prompt and reply together; lowered to the model's limit.",
+        bounds=(16, 2**20),
+    )
+    max_prompt_length: int = _setting(
+        0,
+        "Text",
+        "When a pair is too long, its prompt is cut from the front down to this; 0 means half of the longest pair.",
+        bounds=(0, 2**20),
+    )
+    overlong: str = _setting(
+        "truncate",
+        "Text",
+        "Pairs longer than the limit: cut them, or leave them out. Both are counted in the result.",
+        choices=("truncate", "drop"),
+        by_method={"reward": "drop"},
+    )
+    precision: str = _setting(
+        "auto",
+        "Memory and speed",
+        "Arithmetic of the forward pass; weights stay in fp32. auto: bf16 on a GPU, fp32 on a CPU. "
+        "bf16 halves the time on CPUs that have it (AVX-512 BF16, AMX) and is slow on others.",
+        choices=("auto", "fp32", "bf16"),
+    )
+    lora_r: int = _setting(
+        0, "Memory and speed", "Rank of LoRA adapters on all linear layers; 0 trains every weight.", bounds=(0, 1024)
+    )
+    lora_alpha: int = _setting(
+        32, "Memory and speed", "Scale of the adapters; usually twice the rank.", bounds=(1, 4096)
+    )
+    gradient_checkpointing: bool = _setting(
+        False, "Memory and speed", "Recompute activations: less memory, about a fifth slower."
+    )
+    logging_steps: int = _setting(5, "Records", "Steps between two points of the curves.", bounds=(1, 10**6))
+    eval_steps: int = _setting(
+        50, "Records", "Steps between two evaluations; 0 evaluates at the start and the end only.", bounds=(0, 10**6)
+    )
+    save_steps: int = _setting(
+        50, "Records", "Steps between two checkpoints; 0 saves only when stopped and at the end.", bounds=(0, 10**6)
+    )
+    keep_checkpoints: int = _setting(2, "Records", "How many checkpoints are kept.", bounds=(2, 100))
+
+    @classmethod
+    def from_dict(cls, method: str, values: Mapping[str, Any]) -> TrainingConfig:
+        """Checks ``values`` (numbers, or text as a form sends it); empty or missing means the method's default.
+
+        Raises :class:`ConfigErrors` with every problem at once.
+        """
+        if method not in METHODS:
+            raise ConfigErrors([("method", f"must be one of {', '.join(METHODS)}")])
+        settings = {setting.name: setting for setting in list_settings(method)}
+        errors: list[tuple[str, str]] = []
+        checked: dict[str, Any] = {name: setting.default for name, setting in settings.items()}
+        for name, value in values.items():
+            if name not in settings:
+                known = any(item.name == name for item in dataclasses.fields(cls))
+                errors.append((name, f"does not apply to {method}" if known else "is no setting"))
+            elif value is not None and value != "":
+                try:
+                    checked[name] = _check_value(settings[name], value)
+                except ValueError as error:
+                    errors.append((name, str(error)))
+        if not errors:
+            errors = _check_together(checked)
+        if errors:
+            raise ConfigErrors(errors)
+        return cls(method=method, **checked)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The settings that apply to the method, ready for JSON and for :meth:`from_dict`."""
+        return {setting.name: getattr(self, setting.name) for setting in list_settings(self.method)}
+
+    @property
+    def prompt_limit(self) -> int:
+        """Tokens that a prompt keeps at least when its pair is cut."""
+        return self.max_prompt_length or self.max_length // 2
+
+    def margin_of(self, grade: str | None) -> float:
+        """The number that a grade becomes in the loss; 0 for unsure and for no grade."""
+        return MARGIN_PRESETS[self.margin].get(grade or "", 0.0)
+
+
+def list_settings(method: str) -> list[Setting]:
+    """The settings that apply to ``method``, with its defaults, in the order of the form."""
+    settings = []
+    for item in dataclasses.fields(TrainingConfig):
+        if item.name == "method" or method not in item.metadata["methods"]:
+            continue
+        minimum, maximum = item.metadata["bounds"]
+        default = item.metadata["by_method"].get(method, item.default)
+        settings.append(
+            Setting(
+                name=item.name,
+                type=type(default),
+                default=default,
+                label=item.name.replace("_", " ").capitalize().replace("Lora", "LoRA"),
+                help=item.metadata["help"],
+                group=item.metadata["group"],
+                minimum=minimum,
+                maximum=maximum,
+                choices=item.metadata["choices"],
+                methods=item.metadata["methods"],
+            )
+        )
+    return settings
+
+
+def _check_value(setting: Setting, value: Any) -> Any:
+    if setting.choices:
+        if value not in setting.choices:
+            raise ValueError(f"must be one of {', '.join(setting.choices)}")
+        return value
+    if setting.type is bool:
+        return _parse_bool(value)
+    number = _parse_number(setting.type, value)
+    if setting.minimum is not None and number < setting.minimum:
+        raise ValueError(f"must be at least {setting.minimum:g}")
+    if setting.maximum is not None and number > setting.maximum:
+        raise ValueError(f"must be at most {setting.maximum:g}")
+    return number
+
+
+def _parse_bool(value: Any) -> bool:
+    words = {"true": True, "on": True, "1": True, "false": False, "off": False, "0": False}
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, str) and value.strip().lower() in words:
+        return words[value.strip().lower()]
+    raise ValueError("must be true or false")
+
+
+def _parse_number(kind: type, value: Any) -> int | float:
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        raise ValueError("must be a number")
+    try:
+        number = float(value)
+    except (ValueError, OverflowError):
+        raise ValueError("must be a number") from None
+    if not math.isfinite(number):
+        raise ValueError("must be a finite number")
+    if kind is int:
+        if number != int(number):
+            raise ValueError("must be a whole number")
+        return int(number)
+    return number
+
+
+def _check_together(values: Mapping[str, Any]) -> list[tuple[str, str]]:
+    errors = []
+    if values["max_prompt_length"] >= values["max_length"]:
+        errors.append(("max_prompt_length", "must be smaller than max_length, or no room is left for the replies"))
+    if values.get("label_smoothing") and values.get("margin", "none") != "none":
+        errors.append(("label_smoothing", "cannot be combined with a margin: a flipped label has no margin of its own"))
+    return errors

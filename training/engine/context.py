@@ -1,0 +1,58 @@
+"""What every part of a run shares: the program contract, the devices, the settings and the way to stop."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+
+import torch
+from accelerate import Accelerator
+
+from models_registry.inference.program import Program
+from training.engine.config import TrainingConfig
+
+REPORT_EVERY_S = 3.0
+
+
+class StopRequested(Exception):
+    """Someone asked the run to leave; raised only where nothing is half done."""
+
+
+@dataclass
+class Context:
+    program: Program
+    accelerator: Accelerator
+    config: TrainingConfig
+    pad_id: int
+    notes: list[str] = field(default_factory=list)
+    """Things that went differently than asked, in words, for the result."""
+    _reported_at: float = 0.0
+
+    @property
+    def device(self) -> torch.device:
+        device: torch.device = self.accelerator.device
+        return device
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
+        self.print(text)
+
+    def print(self, text: str) -> None:
+        if self.accelerator.is_main_process:
+            print(text, flush=True)
+
+    def check_stop(self) -> None:
+        """Raises :class:`StopRequested` in all processes when one of them was asked to leave."""
+        asked = self.program.stop_reason is not None
+        if self.accelerator.num_processes > 1:
+            flag = torch.tensor([float(asked)], device=self.device)
+            asked = bool(self.accelerator.reduce(flag, "sum").item() > 0)
+        if asked:
+            raise StopRequested
+
+    def report(self, message: str, *, always: bool = True, **fields: object) -> None:
+        """Writes the status; with ``always=False`` only when the last one is a few seconds old."""
+        now = time.monotonic()
+        if always or now - self._reported_at > REPORT_EVERY_S:
+            self.program.report("running", message=message, **fields)
+            self._reported_at = now

@@ -1,0 +1,53 @@
+"""Evaluation on held-out pairs: the training curves' names with the prefix ``eval_``, and accuracy by grade."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from torch import Tensor, nn
+
+from training.engine.batches import Batch
+from training.engine.context import Context
+from training.engine.data import Row
+from training.engine.methods.base import Method
+from training.engine.passes import ReferenceLogps, map_rows
+from training.engine.stats import describe_accuracy, describe_length_baseline
+
+
+def evaluate(
+    context: Context, scorer: nn.Module, method: Method, rows: Sequence[Row], reference: ReferenceLogps | None
+) -> tuple[dict[str, float], list[float]]:
+    """Metrics as averages over pairs (never of batch averages), and for each row whether the chosen reply won."""
+
+    def compute(batch: Batch) -> dict[str, Tensor]:
+        terms = method.compute_terms(scorer(batch), batch)
+        values = {**terms.logged, "pair_loss": terms.pair_loss}
+        return values if terms.token_loss is None else values | {"token_loss": terms.token_loss}
+
+    scorer.eval()
+    columns = map_rows(
+        context, rows, compute, message="Evaluating", reference=reference, prompt_of_chosen=method.reads_prompt
+    )
+    scorer.train()
+    metrics = {f"eval_{name}": float(column.double().mean()) for name, column in columns.items() if "_loss" not in name}
+    metrics["eval_loss"] = float(columns["pair_loss"].double().mean())
+    if "token_loss" in columns:
+        tokens = sum(method.count_tokens(row) for row in rows)
+        metrics["eval_nll_loss"] = float(columns["token_loss"].double().sum()) / max(1, tokens)
+        metrics["eval_loss"] += metrics["eval_nll_loss"]
+    return metrics, columns["rewards/accuracies"].tolist()
+
+
+def describe_evaluation(rows: Sequence[Row], metrics: dict[str, float], wins: Sequence[float]) -> dict[str, Any]:
+    """For the result: loss, accuracy with its interval, the same by grade, and the length baseline beside it."""
+    graded: dict[str, list[float]] = {}
+    for row, win in zip(rows, wins, strict=True):
+        graded.setdefault(row.grade or "ungraded", []).append(win)
+    return {
+        "loss": metrics["eval_loss"],
+        **describe_accuracy(wins),
+        "by_grade": {grade: describe_accuracy(graded[grade]) for grade in sorted(graded)},
+        "length_baseline": describe_length_baseline([row.length_gap for row in rows]),
+        "metrics": metrics,
+    }

@@ -1,0 +1,301 @@
+"""The training loop: one for all methods.
+
+A step sees up to batch_size × gradient_accumulation × processes pairs. Its loss is the average over all its pairs (and,
+for terms counted by token, over all its tokens), however they are spread.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from models_registry.inference.program import ProgramError
+from training.engine.batches import MicroBatch, plan_epoch, take_share
+from training.engine.checkpoint import Checkpoint, save_checkpoint
+from training.engine.context import Context, StopRequested
+from training.engine.data import Row
+from training.engine.evaluate import evaluate
+from training.engine.logps import PolicyScorer, RewardScorer
+from training.engine.methods.base import Method
+from training.engine.optimizer import (
+    learning_rate_at,
+    list_trainable,
+    make_optimizer,
+    read_optimizer,
+    restore_optimizer,
+    restore_weights,
+)
+from training.engine.passes import ReferenceLogps, make_batch
+from training.engine.tally import Tally
+
+TAIL_SHARE = 0.2
+"""The final training metrics are averages over this last share of the steps."""
+
+
+@dataclass
+class Job:
+    """What is trained, on what."""
+
+    scorer: PolicyScorer | RewardScorer
+    method: Method
+    train_rows: Sequence[Row]
+    eval_rows: Sequence[Row]
+    reference: dict[str, ReferenceLogps]
+    checkpoints: Path
+    identity: dict[str, Any]
+    """What a checkpoint must agree on to be taken up."""
+
+
+@dataclass
+class Progress:
+    """Where the run stands. A checkpoint holds all but the evaluation, which the end of the run does anew."""
+
+    step: int = 0
+    tokens: int = 0
+    pairs: int = 0
+    seconds: float = 0.0
+    tail: Tally = field(default_factory=Tally)
+    eval_metrics: dict[str, float] = field(default_factory=dict)
+    eval_wins: list[float] = field(default_factory=list)
+
+    def to_dict(self) -> dict[str, Any]:
+        kept = {name: getattr(self, name) for name in ("step", "tokens", "pairs", "seconds")}
+        return {**kept, "tail": self.tail.get_state()}
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Progress:
+        return cls(**{**values, "tail": Tally(values["tail"])})
+
+
+class Trainer:
+    """Holds the parts of one run; :meth:`train` is the loop."""
+
+    def __init__(self, context: Context, job: Job) -> None:
+        self.context, self.job, self.config = context, job, context.config
+        self.model = job.scorer
+        self.wrapped: Any = context.accelerator.prepare_model(job.scorer)
+        self.optimizer = make_optimizer(self.model, self.config)
+        self.progress = Progress()
+        self.window = Tally()
+        self.spoiled_at = torch.tensor(-1, device=context.device)
+        self.micro_size = self.config.batch_size * context.accelerator.num_processes
+        self.steps_per_epoch = math.ceil(
+            math.ceil(len(job.train_rows) / self.micro_size) / self.config.gradient_accumulation
+        )
+        by_epochs = max(1, math.ceil(self.config.epochs * self.steps_per_epoch))
+        self.total_steps = min(by_epochs, self.config.max_steps or by_epochs)
+
+    def train(self) -> Progress:
+        """Runs to the end; raises StopRequested after saving what it has."""
+        progress, config = self.progress, self.config
+        started, session_start = time.monotonic(), progress.step
+        seconds_before = progress.seconds
+        saved_step = progress.step
+        plan: list[list[MicroBatch]] = []
+        planned_epoch = -1
+        self.wrapped.train()
+        try:
+            if progress.step == 0:
+                self._evaluate()
+            while progress.step < self.total_steps:
+                self.context.check_stop()
+                epoch, index = divmod(progress.step, self.steps_per_epoch)
+                if epoch != planned_epoch:
+                    plan, planned_epoch = self._plan_epoch(epoch), epoch
+                self._step(plan[index])
+                progress.seconds = seconds_before + time.monotonic() - started
+
+                done, last = progress.step, progress.step == self.total_steps
+                speed = (time.monotonic() - started) / (done - session_start)
+                self._report(speed * (self.total_steps - done), always=last or done == session_start + 1)
+                if done % config.logging_steps == 0 or last:
+                    self._log()
+                if config.eval_steps and done % config.eval_steps == 0 and not last:
+                    self._evaluate()
+                if last or (config.save_steps and done % config.save_steps == 0):
+                    self._save()
+                    saved_step = done
+            self._evaluate()
+        except StopRequested:
+            if progress.step > saved_step:
+                self._save()
+            raise
+        progress.seconds = seconds_before + time.monotonic() - started
+        return progress
+
+    def resume(self, checkpoint: Checkpoint) -> None:
+        """Puts weights, optimizer, random state and position back. Raises ProgramError ``bad_checkpoint``."""
+        state = checkpoint.state
+        differing = sorted(
+            key for key in self.job.identity if state.get("identity", {}).get(key) != self.job.identity[key]
+        )
+        if differing:
+            raise ProgramError(
+                "bad_checkpoint",
+                f"The checkpoint {checkpoint.path.name} belongs to a run with other settings ({', '.join(differing)}).",
+            )
+        try:
+            restore_weights(self.model, checkpoint.read_tensors("model"))
+            restore_optimizer(self.optimizer, self.model, checkpoint.read_tensors("optimizer"))
+            _restore_random_state(checkpoint.read_tensors("rng"))
+        except (KeyError, RuntimeError) as error:
+            raise ProgramError("bad_checkpoint", f"{checkpoint.path.name} does not fit the model: {error}") from error
+        self.progress = Progress.from_dict(state["progress"])
+        self.context.note(f"Taken up from step {self.progress.step} of {self.total_steps}.")
+
+    def _step(self, micro_batches: list[MicroBatch]) -> None:
+        """One optimizer step over all pairs of ``micro_batches``."""
+        context, job, progress = self.context, self.job, self.progress
+        accelerator = context.accelerator
+        rows = [row for micro_batch in micro_batches for row in micro_batch]
+        pairs = len(rows)
+        tokens = sum(job.method.count_tokens(job.train_rows[row]) for row in rows)
+        step_loss = torch.zeros((), device=context.device)
+        in_tail = progress.step >= min(self.total_steps - 1, (1 - TAIL_SHARE) * self.total_steps)
+        tallies = [self.window, progress.tail] if in_tail else [self.window]
+        for number, micro_batch in enumerate(micro_batches, start=1):
+            share, weights = take_share(micro_batch, accelerator.process_index, accelerator.num_processes)
+            batch = make_batch(
+                context,
+                job.train_rows,
+                share,
+                reference=job.reference.get("train"),
+                prompt_of_chosen=job.method.reads_prompt,
+                weights=weights,
+            )
+            last = number == len(micro_batches)
+            with contextlib.nullcontext() if last else accelerator.no_sync(self.wrapped):
+                terms = job.method.compute_terms(self.wrapped(batch), batch)
+                loss = (terms.pair_loss * batch.weights).sum() / pairs
+                if terms.token_loss is not None:
+                    loss = loss + (terms.token_loss * batch.weights).sum() / tokens
+                accelerator.backward(loss * accelerator.num_processes)  # processes are averaged; we want their sum
+            step_loss += loss.detach()
+            for tally in tallies:
+                tally.add_terms(terms, batch.weights)
+            progress.tokens += sum(_count_row_tokens(job.train_rows[row]) for row in micro_batch)
+
+        grad_norm = accelerator.clip_grad_norm_(self.wrapped.parameters(), self.config.max_grad_norm or math.inf)
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate_at(progress.step, self.total_steps, self.config)
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        progress.step += 1
+        progress.pairs += pairs
+        for tally in tallies:
+            tally.add_step(step_loss, grad_norm, pairs, tokens)
+        spoiled = ~(torch.isfinite(step_loss) & torch.isfinite(grad_norm)) & (self.spoiled_at < 0)
+        self.spoiled_at = torch.where(spoiled, progress.step, self.spoiled_at)
+
+    def _plan_epoch(self, epoch: int) -> list[list[MicroBatch]]:
+        return plan_epoch(
+            [row.pair.length for row in self.job.train_rows],
+            micro_size=self.micro_size,
+            accumulation=self.config.gradient_accumulation,
+            seed=self.config.seed,
+            epoch=epoch,
+        )
+
+    def _log(self) -> None:
+        self._require_finite()
+        values = self.window.read(self.context)
+        self.window = Tally()
+        step = self.progress.step
+        self.context.program.log_metrics(
+            {
+                "step": step,
+                "epoch": round(step / self.steps_per_epoch, 4),
+                **values,
+                "learning_rate": learning_rate_at(step - 1, self.total_steps, self.config),
+                "num_tokens": self.progress.tokens,
+            }
+        )
+        parts = [
+            f"{name} {values[name]:.4g}" for name in ("loss", "rewards/margins", "rewards/accuracies", "grad_norm")
+        ]
+        self.context.print(f"step {step}/{self.total_steps}  {'  '.join(parts)}")
+
+    def _evaluate(self) -> None:
+        self._require_finite()
+        if not self.job.eval_rows:
+            return
+        metrics, wins = evaluate(
+            self.context, self.wrapped, self.job.method, self.job.eval_rows, self.job.reference.get("eval")
+        )
+        self.progress.eval_metrics, self.progress.eval_wins = metrics, wins
+        step = self.progress.step
+        self.context.program.log_metrics({"step": step, "epoch": round(step / self.steps_per_epoch, 4), **metrics})
+        self.context.print(
+            f"step {step}/{self.total_steps}  eval_loss {metrics['eval_loss']:.4g}  "
+            f"eval_rewards/accuracies {metrics['eval_rewards/accuracies']:.3f}"
+        )
+
+    def _save(self) -> None:
+        self._require_finite()
+        progress, accelerator = self.progress, self.context.accelerator
+        if accelerator.is_main_process:
+            self.context.report(f"Saving the checkpoint of step {progress.step}")
+            groups = {
+                "model": _trainable_tensors(self.model),
+                "optimizer": read_optimizer(self.optimizer, self.model),
+                "rng": _read_random_state(),
+            }
+            state = {
+                "identity": self.job.identity,
+                "progress": progress.to_dict(),
+                "total_steps": self.total_steps,
+            }
+            keep = self.config.keep_checkpoints
+            save_checkpoint(self.job.checkpoints, progress.step, groups, state, keep=keep)
+        accelerator.wait_for_everyone()
+
+    def _report(self, eta_s: float, *, always: bool) -> None:
+        step = self.progress.step
+        self.context.report(
+            f"Training: step {step} of {self.total_steps}",
+            always=always or step % self.config.logging_steps == 0,
+            step=step,
+            total_steps=self.total_steps,
+            eta_s=round(eta_s, 1),
+        )
+
+    def _require_finite(self) -> None:
+        """Raises ProgramError ``nan_loss`` naming the first step that went wrong; waits for the device."""
+        step = int(self.spoiled_at)
+        if self.context.accelerator.num_processes > 1:
+            own = torch.tensor([float(step) if step >= 0 else math.inf], device=self.context.device)
+            first = float(self.context.accelerator.gather(own).min())
+            step = -1 if math.isinf(first) else int(first)
+        if step >= 0:
+            raise ProgramError(
+                "nan_loss",
+                f"Loss or gradient became infinite or not a number in step {step}. "
+                "Lower the learning rate, use fp32, or look at the data near that step.",
+            )
+
+
+def _trainable_tensors(model: nn.Module) -> dict[str, Tensor]:
+    return {name: weight.detach() for name, weight in list_trainable(model).items()}
+
+
+def _count_row_tokens(row: Row) -> int:
+    return 2 * len(row.pair.prompt) + len(row.pair.chosen) + len(row.pair.rejected)
+
+
+def _read_random_state() -> dict[str, Tensor]:
+    state = {"cpu": torch.get_rng_state()}
+    return state | {"cuda": torch.cuda.get_rng_state()} if torch.cuda.is_available() else state
+
+
+def _restore_random_state(state: dict[str, Tensor]) -> None:
+    torch.set_rng_state(state["cpu"])
+    if "cuda" in state and torch.cuda.is_available():
+        torch.cuda.set_rng_state(state["cuda"])

@@ -1,0 +1,275 @@
+"""Trains one model: ``python -m training.engine.run RUN_DIR`` or ``accelerate launch -m training.engine.run RUN_DIR``.
+
+In: ``config.json`` (see spec.py). Out: ``metrics.jsonl``, ``status.json``, ``checkpoints/``, ``model/`` and
+``result.json``. Started again in the same folder it goes on from its newest sound checkpoint.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from models_registry.inference.load import load_tokenizer  # before accelerate: it sets the offline switches
+
+# isort: split
+import torch
+from accelerate import Accelerator
+from transformers import PreTrainedTokenizerBase
+
+from models_registry.inference.folders import check_model_folder
+from models_registry.inference.program import Program, ProgramError, State
+from training.engine.card import write_card
+from training.engine.checkpoint import FOLDER, find_checkpoint
+from training.engine.config import ConfigErrors, TrainingConfig
+from training.engine.context import Context, StopRequested
+from training.engine.data import Dataset, load_dataset, require_rows
+from training.engine.evaluate import describe_evaluation
+from training.engine.logps import PolicyScorer, RewardScorer, agrees_with_full_forward
+from training.engine.loop import Job, Progress, Trainer
+from training.engine.methods import make_method
+from training.engine.passes import ReferenceLogps, make_batch
+from training.engine.reference import fingerprint_model, load_or_compute_reference, make_key
+from training.engine.spec import RunSpec
+from training.engine.stats import describe_length_baseline
+from training.engine.trainee import add_adapters, export_model, load_trainee, require_disk_space
+
+RECORD_SETTINGS = ("logging_steps", "eval_steps", "save_steps", "keep_checkpoints")
+"""Settings that may change between a checkpoint and its resumption: they do not touch the weights."""
+
+
+class Follower(Program):
+    """The contract of a process other than the first: it reads the files but writes none, except its failure."""
+
+    def report(self, state: State, **fields: Any) -> None:
+        if state == "failed":
+            super().report(state, **fields)
+
+    def log_metrics(self, values: dict[str, Any]) -> None:
+        pass
+
+    def write_result(self, result: dict[str, Any]) -> None:
+        pass
+
+
+@dataclass
+class Prepared:
+    """A run that is ready to train."""
+
+    spec: RunSpec
+    context: Context
+    tokenizer: PreTrainedTokenizerBase
+    data: dict[str, Dataset]
+    trainer: Trainer
+
+
+def main(program: Program) -> None:
+    """Reads, prepares, trains, evaluates, saves; returns early when asked to stop."""
+    try:
+        run = prepare(program)
+        progress = run.trainer.train()
+    except StopRequested:
+        return
+    save_outcome(run, progress)
+
+
+def prepare(program: Program) -> Prepared:
+    """Everything before the first step, the reference's log-probabilities and a checkpoint to go on from included."""
+    spec = read_spec(program.folder)
+    facts = check_model_folder(spec.model)
+    accelerator = Accelerator(
+        cpu=not torch.cuda.is_available(),  # said outright, or several CPU processes would not find each other
+        mixed_precision="no",  # autocast is the scorers' business
+    )
+    (program.folder / "result.json").unlink(missing_ok=True)
+    torch.manual_seed(spec.config.seed)
+    tokenizer = load_tokenizer(spec.model)
+    context = Context(program, accelerator, spec.config, pad_id=tokenizer.pad_token_id)
+    context.config = config = fit_to_model(context, facts.context_length)
+
+    context.report("Reading the data")
+    data = read_data(context, spec, tokenizer)
+    context.report("Loading the model")
+    fingerprint = fingerprint_model(spec.model)
+    method = make_method(config)
+    model = load_trainee(spec.model, tokenizer, config, reward=method.trains_reward_model).to(context.device)
+    scorer = make_scorer(context, model, data["train"])
+    reference: dict[str, ReferenceLogps] = {}
+    if method.needs_reference and isinstance(scorer, PolicyScorer):
+        reference = load_or_compute_reference(
+            context,
+            scorer.eval(),
+            {name: dataset.rows for name, dataset in data.items() if dataset.rows},
+            key=make_key(_describe_inputs(context, data, fingerprint)),
+            folders=[folder for folder in (program.folder, spec.resume_from) if folder],
+        )
+    if config.lora_r:
+        scorer.model = add_adapters(model, config, reward=method.trains_reward_model)
+    require_disk_space(program.folder, scorer.model)
+
+    job = Job(
+        scorer=scorer,
+        method=method,
+        train_rows=data["train"].rows,
+        eval_rows=data["eval"].rows if "eval" in data else [],
+        reference=reference,
+        checkpoints=program.folder / FOLDER,
+        identity=_identify(context, data["train"], fingerprint),
+    )
+    trainer = Trainer(context, job)
+    resume(trainer, context, spec)
+    return Prepared(spec, context, tokenizer, data, trainer)
+
+
+def save_outcome(run: Prepared, progress: Progress) -> None:
+    """The model folder first, then the result: who sees a result finds the model."""
+    context = run.context
+    context.report("Saving the model", eta_s=0)
+    result = describe_result(context, progress, run.trainer, run.data)  # sums over all processes
+    if context.accelerator.is_main_process:
+        card = write_card(run.spec, context.config, result)
+        export_model(run.trainer.job.scorer.model, run.tokenizer, card, context.program.folder / "model")
+        context.program.write_result(result)
+    context.accelerator.wait_for_everyone()
+
+
+def read_data(context: Context, spec: RunSpec, tokenizer: PreTrainedTokenizerBase) -> dict[str, Dataset]:
+    """The training rows, of which there must be some, and the held-out rows, if any."""
+    data = {"train": load_dataset(spec.train_file, tokenizer, context.config, spec.train_sha256)}
+    require_rows(data["train"], spec.train_file)
+    if spec.eval_file:
+        data["eval"] = load_dataset(spec.eval_file, tokenizer, context.config)
+        if not data["eval"].rows:
+            context.note("No held-out pair is usable, so nothing is evaluated.")
+    return data
+
+
+def read_spec(folder: Path) -> RunSpec:
+    """The run's specification; raises ProgramError ``bad_config``."""
+    try:
+        return RunSpec.read(folder)
+    except ConfigErrors as errors:
+        raise ProgramError("bad_config", str(errors)) from errors
+
+
+def fit_to_model(context: Context, context_length: int | None) -> TrainingConfig:
+    """The settings with lengths that the model can read; a change is noted."""
+    config = context.config
+    if context_length is None or config.max_length <= context_length:
+        return config
+    prompt = min(config.prompt_limit, context_length // 2)
+    context.note(f"max_length lowered from {config.max_length} to the model's {context_length} tokens.")
+    return dataclasses.replace(config, max_length=context_length, max_prompt_length=prompt)
+
+
+def make_scorer(context: Context, model: Any, dataset: Dataset) -> PolicyScorer | RewardScorer:
+    """The model as a function of batches; a policy with an unusual head is found here and gets the full forward."""
+    bf16 = context.config.precision == "bf16" or (
+        context.config.precision == "auto" and context.device.type == "cuda" and torch.cuda.is_bf16_supported()
+    )
+    autocast = torch.bfloat16 if bf16 else None
+    if context.config.method == "reward":
+        return RewardScorer(model, autocast)
+    scorer = PolicyScorer(model, autocast)
+    shortest = sorted(range(len(dataset.rows)), key=lambda index: dataset.rows[index].pair.length)[:2]
+    sample = make_batch(context, dataset.rows, shortest, reference=None, prompt_of_chosen=True)
+    if not agrees_with_full_forward(scorer, sample):
+        scorer.reads_hidden_states = False
+        context.note("This architecture needs the full forward pass, which costs more memory.")
+    return scorer
+
+
+def resume(trainer: Trainer, context: Context, spec: RunSpec) -> None:
+    """Takes up the newest sound checkpoint of this folder or of ``resume_from``; without one the run starts anew."""
+    folder = context.program.folder
+    places = [place / FOLDER for place in (folder, spec.resume_from) if place]
+    checkpoint = find_checkpoint(places, context.note)
+    if checkpoint is not None:
+        trainer.resume(checkpoint)
+    elif spec.resume_from:
+        context.note(f"{spec.resume_from.name} holds no sound checkpoint; the run starts from the base model.")
+    if context.accelerator.is_main_process:
+        _forget_metrics_after(folder / "metrics.jsonl", trainer.progress.step)
+
+
+def describe_result(context: Context, progress: Progress, trainer: Trainer, data: dict[str, Dataset]) -> dict[str, Any]:
+    """What the supervisor files: figures of training and evaluation, and what became of every row."""
+    eval_rows = trainer.job.eval_rows
+    return {
+        "method": context.config.method,
+        "steps": progress.step,
+        "epochs": round(progress.step / trainer.steps_per_epoch, 4),
+        "seconds": round(progress.seconds, 3),
+        "tokens": progress.tokens,
+        "pairs": progress.pairs,
+        "device": str(context.device),
+        "processes": context.accelerator.num_processes,
+        "train": {
+            "metrics": progress.tail.read(context),
+            "length_baseline": describe_length_baseline([row.length_gap for row in trainer.job.train_rows]),
+        },
+        "eval": describe_evaluation(eval_rows, progress.eval_metrics, progress.eval_wins) if eval_rows else None,
+        "data": {name: dataset.count() for name, dataset in data.items()},
+        "settings": context.config.to_dict(),
+        "notes": context.notes,
+    }
+
+
+def _describe_inputs(context: Context, data: dict[str, Dataset], fingerprint: dict[str, str]) -> dict[str, Any]:
+    """All that the reference's log-probabilities depend on."""
+    config = context.config
+    return {
+        "data": {name: dataset.sha256 for name, dataset in data.items()},
+        "model": fingerprint,
+        "lengths": [config.max_length, config.prompt_limit, config.overlong],
+        "precision": [config.precision, context.device.type],
+    }
+
+
+def _identify(context: Context, train: Dataset, fingerprint: dict[str, str]) -> dict[str, Any]:
+    """What two attempts at one run share; JSON, one entry a thing that may differ."""
+    settings = {key: value for key, value in context.config.to_dict().items() if key not in RECORD_SETTINGS}
+    return {
+        "method": context.config.method,
+        **settings,
+        "training data": train.sha256,
+        "base model": make_key(fingerprint),
+        "processes": context.accelerator.num_processes,
+    }
+
+
+def _forget_metrics_after(path: Path, step: int) -> None:
+    """Drops lines of steps that will be done again (all of them when the run starts anew)."""
+    if not path.exists():
+        return
+    kept = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        try:
+            known = json.loads(line)["step"] <= step and step > 0
+        except (ValueError, KeyError, TypeError):
+            known = False  # a line cut off by a kill
+        if known:
+            kept.append(line + "\n")
+    scratch = path.with_name(f".{path.name}.new")
+    scratch.write_text("".join(kept), encoding="utf-8")
+    scratch.replace(path)
+
+
+def start(arguments: list[str]) -> int:
+    """Exit code: 0 finished, 3 stopped, 1 failed, 2 wrong usage."""
+    if len(arguments) != 1 or not Path(arguments[0]).is_dir():
+        print("usage: python -m training.engine.run RUN_DIR", file=sys.stderr)
+        return 2
+    kind = Program if int(os.environ.get("RANK", "0")) == 0 else Follower
+    code = kind(Path(arguments[0]).resolve()).run(main)
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()  # its threads would abort a process that just ends
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(start(sys.argv[1:]))

@@ -1,0 +1,85 @@
+"""The model in training: loaded from the base, with or without LoRA adapters, and saved as a plain folder."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import torch
+from peft import LoraConfig, get_peft_model
+from torch import nn
+from transformers import PreTrainedTokenizerBase
+
+from models_registry.inference.folders import check_model_folder
+from models_registry.inference.load import load_policy, load_reward_model
+from models_registry.inference.program import ProgramError
+from training.engine.config import TrainingConfig
+from training.engine.optimizer import list_trainable
+
+
+def load_trainee(folder: Path, tokenizer: PreTrainedTokenizerBase, config: TrainingConfig, *, reward: bool) -> Any:
+    """The base in fp32, dropout off, ready to be trained.
+
+    Dropout stays off because the reference's log-probabilities are those of the whole model.
+    """
+    model: Any = (load_reward_model if reward else load_policy)(folder, torch.float32)
+    known = model.get_input_embeddings().num_embeddings
+    if len(tokenizer) > known:
+        raise ProgramError("bad_model", f"The tokenizer knows {len(tokenizer)} tokens, the model only {known}.")
+    switch_dropout_off(model)
+    if config.gradient_checkpointing:
+        model.activation_checkpointing_enable(activation_checkpointing_kwargs={"use_reentrant": False})
+        model.enable_input_require_grads()
+    return model
+
+
+def switch_dropout_off(model: Any) -> None:
+    """Sets every dropout probability to 0, in modules and in the configuration that attention reads."""
+    for module in model.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = 0.0
+        if isinstance(getattr(module, "attention_dropout", None), float):
+            module.attention_dropout = 0.0
+
+
+def add_adapters(model: Any, config: TrainingConfig, *, reward: bool) -> Any:
+    """LoRA on all linear layers; a reward model's score head is trained whole and saved with it."""
+    torch.manual_seed(config.seed)
+    return get_peft_model(
+        model,
+        LoraConfig(
+            r=config.lora_r,
+            lora_alpha=config.lora_alpha,
+            lora_dropout=0.0,
+            target_modules="all-linear",
+            task_type="SEQ_CLS" if reward else "CAUSAL_LM",
+            modules_to_save=["score"] if reward else None,
+        ),
+    )
+
+
+def require_disk_space(folder: Path, model: Any) -> None:
+    """Fails early when two checkpoints and the final model cannot fit: a full disk after hours helps nobody."""
+    trainable = sum(weight.numel() * weight.element_size() for weight in list_trainable(model).values())
+    whole = sum(weight.numel() * weight.element_size() for weight in model.parameters())
+    needed = 2 * 3 * trainable + whole  # weights and AdamW's two moments
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        raise ProgramError(
+            "disk_full", f"The run needs about {needed / 1e9:.1f} GB on disk, {free / 1e9:.1f} GB are free."
+        )
+
+
+def export_model(model: Any, tokenizer: PreTrainedTokenizerBase, card: str, folder: Path) -> None:
+    """Writes the trained model as a plain transformers folder (adapters merged), whole or not at all."""
+    plain = model.merge_and_unload() if hasattr(model, "merge_and_unload") else model
+    scratch = folder.with_name(f".{folder.name}.new")
+    shutil.rmtree(scratch, ignore_errors=True)
+    plain.config.use_cache = True
+    plain.save_pretrained(scratch)
+    tokenizer.save_pretrained(scratch)
+    (scratch / "README.md").write_text(card, encoding="utf-8")
+    check_model_folder(scratch)
+    shutil.rmtree(folder, ignore_errors=True)
+    scratch.rename(folder)

@@ -1,0 +1,117 @@
+"""Texts of the training engine, which knows no Django: listed here for the catalogues, looked up when shown.
+
+tests/test_stored_texts.py fails when the engine says something that is missing here.
+"""
+
+from __future__ import annotations
+
+from django.utils.translation import gettext_lazy as _
+from django.utils.translation import gettext_noop
+
+CAUSES = {
+    "bad_checkpoint": _("The checkpoint does not fit this run."),
+    "nan_loss": _("The training diverged: loss or gradient is no finite number."),
+    "no_data": _("No pair is left to train on."),
+}
+
+REASONS = (
+    gettext_noop("must be one of %(choices)s"),
+    gettext_noop("does not apply to %(method)s"),
+    gettext_noop("is no setting"),
+    gettext_noop("must be at least %(bound)s"),
+    gettext_noop("must be at most %(bound)s"),
+    gettext_noop("must be true or false"),
+    gettext_noop("must be a number"),
+    gettext_noop("must be a finite number"),
+    gettext_noop("must be a whole number"),
+    gettext_noop("must be smaller than max_length, or no room is left for the replies"),
+    gettext_noop("cannot be combined with a margin: a flipped label has no margin of its own"),
+)
+"""Why a setting is refused; see training/engine/config.py."""
+
+TEXTS = (
+    gettext_noop("Reading the data"),
+    gettext_noop("Loading the model"),
+    gettext_noop("Computing reference log-probabilities %(done)d/%(total)d"),
+    gettext_noop("Evaluating %(done)d/%(total)d"),
+    gettext_noop("Training: step %(step)d of %(total)d"),
+    gettext_noop("Saving the checkpoint of step %(step)d"),
+    gettext_noop("Saving the model"),
+    gettext_noop("Taken up from step %(step)d of %(total)d."),
+    gettext_noop("No held-out pair is usable, so nothing is evaluated."),
+    gettext_noop("max_length lowered from %(asked)d to the model's %(limit)d tokens."),
+    gettext_noop("This architecture needs the full forward pass, which costs more memory."),
+    gettext_noop("%(folder)s holds no sound checkpoint; the run starts from the base model."),
+    gettext_noop("The base model gives some replies a probability that is no finite number."),
+)
+"""Progress and remarks of a run."""
+
+SETTINGS = (
+    gettext_noop("Optimisation"),
+    gettext_noop("Loss"),
+    gettext_noop("Text"),
+    gettext_noop("Memory and speed"),
+    gettext_noop("Records"),
+    gettext_noop("Learning rate"),
+    gettext_noop("Peak step size of AdamW. With LoRA, about ten times the value for full fine-tuning works well."),
+    gettext_noop("Epochs"),
+    gettext_noop("Passes over the training pairs. Reward models overfit after one."),
+    gettext_noop("Stop after this many steps; 0 means no limit."),
+    gettext_noop("Batch size"),
+    gettext_noop("Pairs in one forward pass on each device. Limits memory."),
+    gettext_noop("Gradient accumulation"),
+    gettext_noop("Forward passes in one step. The step sees batch size × this many pairs."),
+    gettext_noop("Schedule"),
+    gettext_noop("How the learning rate falls after warm-up: cosine ends at a tenth, linear at zero."),
+    gettext_noop("cosine"),
+    gettext_noop("linear"),
+    gettext_noop("constant"),
+    gettext_noop("Share of the steps that warm up linearly."),
+    gettext_noop("Weight decay"),
+    gettext_noop("AdamW's weight decay on matrices."),
+    gettext_noop("Gradients are scaled down to this norm; 0 switches it off."),
+    gettext_noop("Seed"),
+    gettext_noop("Fixes order and initialisation."),
+    gettext_noop("Margin"),
+    gettext_noop(
+        "By how much the chosen reply has to win: significantly, slightly, negligibly = small 1, 1/3, "
+        "0; large 3, 1, 0. Unsure and ungraded pairs count as 0. In DPO it becomes an offset (ODPO)."
+    ),
+    gettext_noop("none"),
+    gettext_noop("small"),
+    gettext_noop("large"),
+    gettext_noop("Center rewards"),
+    gettext_noop("Weight of a term that keeps rewards near zero; 0.01 is usual."),
+    gettext_noop("Most tokens of prompt and reply together; lowered to the model's limit."),
+    gettext_noop(
+        "When a pair is too long, its prompt is cut from the front down to this; 0 means half of the longest pair."
+    ),
+    gettext_noop("Pairs longer than the limit: cut them, or leave them out. Both are counted in the result."),
+    gettext_noop("truncate"),
+    gettext_noop("drop"),
+    gettext_noop("Precision"),
+    gettext_noop(
+        "Arithmetic of the forward pass; weights stay in fp32. auto: bf16 on a GPU, fp32 on a CPU. bf16 "
+        "halves the time on CPUs that have it (AVX-512 BF16, AMX) and is slow on others."
+    ),
+    gettext_noop("auto"),
+    gettext_noop("fp32"),
+    gettext_noop("bf16"),
+    gettext_noop("Rank of LoRA adapters on all linear layers; 0 trains every weight."),
+    gettext_noop("Scale of the adapters; usually twice the rank."),
+    gettext_noop("Gradient checkpointing"),
+    gettext_noop("Recompute activations: less memory, about a fifth slower."),
+    gettext_noop("Steps between two points of the curves."),
+    gettext_noop("Steps between two evaluations; 0 evaluates at the start and the end only."),
+    gettext_noop("Steps between two checkpoints; 0 saves only when stopped and at the end."),
+    gettext_noop("Keep checkpoints"),
+    gettext_noop("How many checkpoints are kept."),
+    gettext_noop("Beta"),
+    gettext_noop("DPO: how strongly the policy is held near the reference. ORPO: weight of the odds ratio term."),
+    gettext_noop("Label smoothing"),
+    gettext_noop("Share of judgments assumed to be wrong (conservative DPO)."),
+    gettext_noop("Which tokens the language modelling term of ORPO covers."),
+    gettext_noop("prompt and chosen"),
+    gettext_noop("chosen"),
+)
+"""Groups, labels, help texts and choices of the settings, for those that have no better name in forms.py."""

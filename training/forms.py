@@ -1,0 +1,240 @@
+"""The launch form, drawn from the engine's settings and checked by them.
+
+What a person typed survives an error and a change of the method: a value that still equals the default of the method
+it was drawn for gives way to the new method's default, anything else is kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, cast
+
+from django import forms
+from django.db.models import QuerySet
+from django.forms import BoundField
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+from annotate.models import DatasetVersion
+from models_registry.models import ModelKind, ModelVersion, WorkState
+from models_registry.stored_texts import translate_stored
+from training.engine.config import METHODS, ConfigErrors, Setting, TrainingConfig, list_settings
+from training.engine_texts import REASONS
+from training.models import Method, Run
+
+ESSENTIALS = ("learning_rate", "epochs", "beta", "margin", "lora_r", "max_length")
+UNITS = {
+    "batch_size": gettext_lazy("pairs"),
+    "max_length": gettext_lazy("tokens"),
+    "max_prompt_length": gettext_lazy("tokens"),
+}
+LABELS = {
+    "lora_r": gettext_lazy("LoRA rank"),
+    "lora_alpha": gettext_lazy("LoRA scale"),
+    "nll_over": gettext_lazy("Language modelling covers"),
+    "overlong": gettext_lazy("Pairs that are too long"),
+    "warmup_ratio": gettext_lazy("Warm-up share"),
+    "max_length": gettext_lazy("Longest pair"),
+    "max_prompt_length": gettext_lazy("Longest prompt when cut"),
+    "max_grad_norm": gettext_lazy("Largest gradient norm"),
+    "max_steps": gettext_lazy("Most steps"),
+    "logging_steps": gettext_lazy("Steps between points"),
+    "eval_steps": gettext_lazy("Steps between evaluations"),
+    "save_steps": gettext_lazy("Steps between checkpoints"),
+}
+"""Better names than the engine's, which are those of the literature's code."""
+FIELD_OF = {"dataset_version": "dataset", "base_model": "base"}
+"""The form's names of what the service calls otherwise."""
+
+
+@dataclass(frozen=True)
+class SettingGroup:
+    """A heading and its fields, for the template."""
+
+    title: str
+    fields: list[BoundField]
+
+    @property
+    def has_errors(self) -> bool:
+        return any(field.errors for field in self.fields)
+
+
+def list_usable_datasets() -> QuerySet[DatasetVersion]:
+    """Frozen, and with at least one pair to learn from."""
+    return DatasetVersion.objects.filter(state=WorkState.FINISHED, train_rows__gt=0).select_related("project")
+
+
+def list_usable_bases(method: str) -> QuerySet[ModelVersion]:
+    """Models whose files are there; a policy is made of a policy, a reward model of either kind."""
+    ready = ModelVersion.objects.exclude(ready_at=None)
+    return ready if method == Method.REWARD else ready.filter(kind=ModelKind.POLICY)
+
+
+def propose_name(method: str, base: ModelVersion | None) -> str:
+    """A name that no run and no model has yet."""
+    stem = f"{base.name if base else 'model'}-{method}"[:90]
+    taken = set(Run.objects.filter(name__startswith=stem).values_list("name", flat=True))
+    taken |= set(ModelVersion.objects.filter(name__startswith=stem).values_list("name", flat=True))
+    number = next(number for number in range(1, len(taken) + 2) if f"{stem}-{number}" not in taken)
+    return f"{stem}-{number}"
+
+
+class DatasetChoice(forms.ModelChoiceField):  # type: ignore[type-arg]
+    def label_from_instance(self, version: Any) -> str:
+        return _("%(version)s: %(train)d + %(eval)d pairs") % {
+            "version": version,
+            "train": version.train_rows,
+            "eval": version.eval_rows,
+        }
+
+
+class BaseChoice(forms.ModelChoiceField):  # type: ignore[type-arg]
+    def label_from_instance(self, model: Any) -> str:
+        return f"{model.name} ({model.get_kind_display()})"
+
+
+class LaunchForm(forms.Form):
+    """What to train on what, and the settings that apply to ``method``."""
+
+    name = forms.CharField(
+        label=gettext_lazy("Name"),
+        max_length=100,
+        required=False,
+        help_text=gettext_lazy("The trained model gets this name too. Left empty, one is made up."),
+        widget=forms.TextInput(attrs={"autocomplete": "off"}),
+    )
+    dataset = DatasetChoice(
+        label=gettext_lazy("Dataset version"),
+        queryset=DatasetVersion.objects.none(),
+        help_text=gettext_lazy("Training pairs + held-out pairs."),
+    )
+    base = BaseChoice(
+        label=gettext_lazy("Base model"),
+        queryset=ModelVersion.objects.none(),
+        help_text=gettext_lazy("What the training starts from; it stays as it is."),
+    )
+    notes = forms.CharField(label=gettext_lazy("Notes"), max_length=300, required=False)
+
+    def __init__(self, method: str, data: Mapping[str, Any] | None = None, **kwargs: Any) -> None:
+        super().__init__(data, **kwargs)
+        self.method = method
+        self.values: dict[str, Any] = {}
+        self.settings = {setting.name: setting for setting in list_settings(method)}
+        cast(DatasetChoice, self.fields["dataset"]).queryset = list_usable_datasets()
+        cast(BaseChoice, self.fields["base"]).queryset = list_usable_bases(method)
+        for setting in self.settings.values():
+            self.fields[setting.name] = _make_field(setting)
+
+    def clean(self) -> dict[str, Any]:
+        typed = {name: self.cleaned_data.get(name) for name in self.settings}
+        try:
+            self.values = TrainingConfig.from_dict(self.method, typed).to_dict()
+        except ConfigErrors as wrong:
+            self.add_errors(wrong.errors)
+        return self.cleaned_data
+
+    def add_errors(self, errors: list[tuple[str, str]]) -> None:
+        """Puts reasons of the engine or the service beside the fields they name."""
+        for name, text in errors:
+            reason = translate_stored(text, REASONS) or text
+            field = FIELD_OF.get(name, name)
+            if field in self.fields:
+                self.add_error(field, reason)
+            else:
+                self.add_error(None, f"{name}: {reason}")
+
+    @property
+    def essentials(self) -> list[BoundField]:
+        return [self[name] for name in ESSENTIALS if name in self.settings]
+
+    @property
+    def groups(self) -> list[SettingGroup]:
+        """All but the essentials, under the engine's headings."""
+        titles = dict.fromkeys(setting.group for setting in self.settings.values())
+        groups = [SettingGroup(_(title), list(self._list_rest(title))) for title in titles]
+        return [group for group in groups if group.fields]
+
+    @property
+    def rest_has_errors(self) -> bool:
+        return any(group.has_errors for group in self.groups)
+
+    def _list_rest(self, title: str) -> Iterator[BoundField]:
+        for name, setting in self.settings.items():
+            if setting.group == title and name not in ESSENTIALS:
+                yield self[name]
+
+
+def _make_field(setting: Setting) -> forms.Field:
+    """A text field even for numbers: the browser would throw away what it cannot read, and nobody could mend it."""
+    common: dict[str, Any] = {
+        "label": name_setting(setting),
+        "initial": show_value(setting.default),
+    }
+    help_text = _(setting.help)
+    if setting.type is bool:
+        return forms.BooleanField(required=False, help_text=help_text, **common)
+    if setting.choices:
+        choices = [(choice, _(choice)) for choice in setting.choices]
+        return forms.ChoiceField(choices=choices, help_text=help_text, **common)
+    usual = _("Usually %(value)s.") % {"value": show_value(setting.default)}
+    attributes = {"inputmode": "numeric" if setting.type is int else "decimal", "autocomplete": "off"}
+    return forms.CharField(
+        max_length=30,
+        required=False,
+        help_text=f"{help_text} {usual}",
+        widget=forms.TextInput(attrs=attributes),
+        **common,
+    )
+
+
+def name_setting(setting: Setting) -> str:
+    """A setting's name for people, with its unit where it has one."""
+    name = str(LABELS.get(setting.name) or _(setting.label))
+    unit = UNITS.get(setting.name)
+    return f"{name} ({unit})" if unit else name
+
+
+def show_value(value: Any) -> Any:
+    """A setting's value as a person would type it: 5e-06 as 5e-6, 1.0 as 1."""
+    if isinstance(value, float):
+        return f"{value:g}".replace("e-0", "e-")
+    return value
+
+
+def type_value(value: Any) -> str:
+    """A setting's value as a form sends it: a ticked box as ``on``, any other as nothing."""
+    if isinstance(value, bool):
+        return "on" if value else ""
+    return str(show_value(value))
+
+
+def carry_over(method: str, typed: Mapping[str, str]) -> tuple[dict[str, Any], dict[str, str]]:
+    """What was typed for ``typed['drawn_for']``, for a form of ``method``.
+
+    Returns the initial values that differ from the method's own, and the values that do not apply to it but come back
+    when the method is changed again.
+    """
+    drawn_for = typed.get("drawn_for", "")
+    if drawn_for not in METHODS:
+        drawn_for = method
+    before = {setting.name: setting for setting in list_settings(drawn_for)}
+    now = {setting.name: setting for setting in list_settings(method)}
+    initial: dict[str, Any] = {}
+    kept: dict[str, str] = {}
+    every = {setting.name: setting for name in METHODS for setting in list_settings(name)}
+    for name, setting in every.items():
+        if setting.type is bool and name in before and "drawn_for" in typed:
+            value = "on" if typed.get(name) else ""
+        elif name in typed:
+            value = typed[name]
+        else:
+            continue
+        untouched = name in before and value == type_value(before[name].default)
+        if untouched:
+            continue
+        if name in now:
+            initial[name] = bool(value) if setting.type is bool else value
+        elif value:
+            kept[name] = value[:30]
+    return initial, kept

@@ -1,0 +1,54 @@
+"""Training runs: what was asked for, how it goes, what came of it."""
+
+from __future__ import annotations
+
+from django.db import models
+from django.utils.translation import gettext_lazy as _
+
+from annotate.models import DatasetVersion
+from models_registry.models import LeasedWork, ModelVersion
+
+
+class Method(models.TextChoices):
+    REWARD = "reward", _("Reward model")
+    DPO = "dpo", "DPO"
+    ORPO = "orpo", "ORPO"
+
+
+class Run(LeasedWork):
+    """One training run. Its settings were checked by the engine's config; its program lives in ``attempt_folder``."""
+
+    queue = "gpu"
+    folder_name = "runs"
+
+    name = models.CharField(_("name"), max_length=100, unique=True)
+    method = models.CharField(_("method"), max_length=10, choices=Method)
+    base_model = models.ForeignKey(ModelVersion, on_delete=models.PROTECT, related_name="runs_from")
+    dataset_version = models.ForeignKey(DatasetVersion, on_delete=models.PROTECT, related_name="runs")
+    config = models.JSONField(help_text=_("Hyper-parameters as checked at launch; see training/engine/config.py."))
+    result = models.JSONField(default=dict)
+    model = models.OneToOneField(
+        ModelVersion, null=True, blank=True, on_delete=models.PROTECT, related_name="trained_by"
+    )
+    notes = models.CharField(max_length=300, blank=True)
+
+    class Meta(LeasedWork.Meta):
+        ordering = ["-created_at", "-pk"]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class RunMetric(models.Model):
+    """One line of a run's metrics.jsonl. A resumed attempt overwrites the steps it does again."""
+
+    run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="metrics")
+    step = models.PositiveIntegerField()
+    values = models.JSONField()
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["run", "step"], name="one_metric_row_per_step")]
+        ordering = ["step"]
+
+    def __str__(self) -> str:
+        return f"{self.run} step {self.step}"

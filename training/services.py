@@ -1,0 +1,222 @@
+"""Launching runs, working them, and filing what came of them."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from django.contrib.auth.models import User
+from django.db import IntegrityError, transaction
+from django.utils.translation import gettext as _
+
+from annotate.models import DatasetVersion
+from models_registry import leases
+from models_registry.inference.model_files import read_model_facts
+from models_registry.models import ModelKind, ModelSource, ModelVersion
+from models_registry.services import find_free_name, place_model
+from models_registry.supervisor import ProgramJob, Supervisor
+from models_registry.work import WorkState
+from training.engine.config import ConfigErrors, TrainingConfig
+from training.models import Method, Run, RunMetric
+
+_CHECKPOINT = re.compile(r"step-(\d+)")
+
+
+class LaunchErrors(ValueError):
+    """A run cannot be launched: ``errors`` is a list of (field, reason), as in the engine's ConfigErrors."""
+
+    def __init__(self, errors: list[tuple[str, str]]) -> None:
+        super().__init__("; ".join(f"{name}: {reason}" for name, reason in errors))
+        self.errors = errors
+
+
+@transaction.atomic
+def launch_run(
+    *,
+    dataset_version: DatasetVersion,
+    base_model: ModelVersion,
+    method: str,
+    values: Mapping[str, Any],
+    name: str,
+    notes: str = "",
+    by: User,
+) -> Run:
+    """Queues a training run; ``values`` are the engine's settings as a form or JSON gives them. Raises LaunchErrors."""
+    name = " ".join(name.split())
+    errors = _check_parts(dataset_version, base_model, method) + _check_name(name)
+    config: dict[str, Any] = {}
+    try:
+        config = TrainingConfig.from_dict(method, values).to_dict()
+    except ConfigErrors as wrong:
+        errors += wrong.errors
+    if errors:
+        raise LaunchErrors(errors)
+    try:
+        with transaction.atomic():
+            run = Run.objects.create(
+                name=name,
+                method=method,
+                base_model=base_model,
+                dataset_version=dataset_version,
+                config=config,
+                notes=notes[:300],
+                created_by=by,
+            )
+    except IntegrityError as error:
+        raise LaunchErrors([_say_taken(name)]) from error
+    leases.enqueue(run)
+    return run
+
+
+def cancel_run(*, run: Run) -> None:
+    """A waiting run is cancelled at once, a running one saves a checkpoint first. Raises leases.CannotCancel."""
+    leases.request_cancel(run)
+
+
+def retry_run(*, run: Run) -> None:
+    """A failed or cancelled run goes on from its newest sound checkpoint. Raises leases.CannotRetry."""
+    leases.retry(run)
+
+
+def train_model(work: Run, supervisor: Supervisor) -> None:
+    """Runs the engine and registers the model, under the lease."""
+    version, base = work.dataset_version, work.base_model
+    config = {
+        "method": work.method,
+        "model": str(base.folder),
+        "model_name": base.name,
+        "train_file": str(version.train_path),
+        "train_sha256": version.train_sha256,
+        "eval_file": str(version.eval_path) if version.eval_rows else None,
+        "resume_from": _find_resumable(work),
+        "values": work.config,
+    }
+    job = ProgramJob(
+        build_launch_command(),
+        config,
+        on_metrics=_make_metrics_hook(work),
+        find_progress=lambda: max([0, *(step for _epoch, step in _list_checkpoints(work))]),
+    )
+    result = supervisor.run(job, work.attempt_folder)
+    with leases.keep_alive(work):  # hashing large weights takes a while
+        facts = read_model_facts(work.attempt_folder / "model")
+    _register_result(work, result, facts)
+    _free_disk(work)
+
+
+def build_launch_command() -> list[str]:
+    """Arguments for Python that start the engine through accelerate."""
+    config = Path(__file__).parent / "accelerate.yaml"
+    device = [] if _has_gpu() else ["--cpu"]
+    # Under a configuration file accelerate would set one thread, whatever the machine has.
+    threads = ["--num_cpu_threads_per_process", os.environ.get("OMP_NUM_THREADS") or str(_count_cores())]
+    launcher = ["-m", "training.engine.launch", "--config_file", str(config), *device, *threads]
+    return [*launcher, "-m", "training.engine.run"]
+
+
+def _count_cores() -> int:
+    """Cores that this process may use; two threads of one core do not multiply matrices faster than one."""
+    usable = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+    smt = Path("/sys/devices/system/cpu/smt/active")
+    return max(1, usable // 2) if smt.exists() and smt.read_text().strip() == "1" else usable
+
+
+def _has_gpu() -> bool:
+    """Asked of the kernel: importing torch would cost the worker half a gigabyte."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    return visible not in ("", "-1") and Path("/dev/nvidiactl").exists()
+
+
+def _check_parts(dataset_version: DatasetVersion, base_model: ModelVersion, method: str) -> list[tuple[str, str]]:
+    errors = []
+    if dataset_version.state != WorkState.FINISHED:
+        errors.append(("dataset_version", _("%(version)s is not finished.") % {"version": dataset_version}))
+    elif not dataset_version.train_rows:
+        errors.append(("dataset_version", _("%(version)s has no training pairs.") % {"version": dataset_version}))
+    if not base_model.is_ready:
+        errors.append(("base_model", _("%(model)s is not ready yet.") % {"model": base_model}))
+    elif method in (Method.DPO, Method.ORPO) and base_model.kind != ModelKind.POLICY:
+        words = {"method": Method(method).label, "model": base_model}
+        errors.append(("base_model", _("%(method)s needs a policy; %(model)s is a reward model.") % words))
+    return errors
+
+
+def _check_name(name: str) -> list[tuple[str, str]]:
+    if not name:
+        return [("name", _("A name is needed."))]
+    if len(name) > 100 or not name.isprintable():
+        return [("name", _("At most 100 characters that can be shown."))]
+    if Run.objects.filter(name=name).exists():
+        return [_say_taken(name)]
+    return []
+
+
+def _say_taken(name: str) -> tuple[str, str]:
+    return "name", _("There is a run named %(name)s already.") % {"name": repr(name)}
+
+
+def _list_checkpoints(work: Run) -> list[tuple[int, int]]:
+    """(epoch, step) of every checkpoint of every attempt; whether one is sound is for the engine to say."""
+    found = []
+    for epoch in range(1, work.epoch + 1):
+        folder = work.folder / f"attempt-{epoch}" / "checkpoints"
+        names = os.listdir(folder) if folder.is_dir() else []
+        found += [(epoch, int(match[1])) for match in map(_CHECKPOINT.fullmatch, names) if match]
+    return found
+
+
+def _find_resumable(work: Run) -> str | None:
+    """The newest earlier attempt with a checkpoint."""
+    epochs = [epoch for epoch, _step in _list_checkpoints(work) if epoch < work.epoch]
+    return str(work.folder / f"attempt-{max(epochs)}") if epochs else None
+
+
+def _make_metrics_hook(work: Run) -> Callable[[list[dict[str, Any]]], None]:
+    def file_metrics(lines: list[dict[str, Any]]) -> None:
+        """Several lines of one step (training, evaluation) become one row; a step done again is overwritten."""
+        by_step: dict[int, dict[str, Any]] = {}
+        for line in lines:
+            values = {name: value for name, value in line.items() if name != "step"}
+            by_step.setdefault(int(line["step"]), {}).update(values)
+        known = RunMetric.objects.filter(run=work, step__in=by_step).values_list("step", "values")
+        rows = [RunMetric(run=work, step=step, values=old | by_step.pop(step)) for step, old in known]
+        rows += [RunMetric(run=work, step=step, values=values) for step, values in by_step.items()]
+        RunMetric.objects.bulk_create(
+            rows, batch_size=400, update_conflicts=True, unique_fields=["run", "step"], update_fields=["values"]
+        )
+
+    return file_metrics
+
+
+def _register_result(work: Run, result: dict[str, Any], facts: dict[str, Any]) -> None:
+    for attempts_left in (2, 1, 0):
+        try:
+            with transaction.atomic():
+                leases.finish(work, result=result, message="")
+                model = ModelVersion.objects.create(
+                    name=find_free_name(work.name),
+                    kind=ModelKind.REWARD if work.method == Method.REWARD else ModelKind.POLICY,
+                    source=ModelSource.RUN,
+                    base=work.base_model,
+                    metrics={part: result.get(part) for part in ("train", "eval", "steps", "pairs")},
+                    licence=work.base_model.licence,
+                    created_by=work.created_by,
+                )
+                Run.objects.filter(pk=work.pk).update(model=model)
+                place_model(model, work.attempt_folder / "model", facts)
+                return
+        except IntegrityError:  # somebody took the name between the look and the write
+            if not attempts_left:
+                raise
+
+
+def _free_disk(work: Run) -> None:
+    """The model is registered: checkpoints and earlier attempts are of no more use, the last attempt's log is."""
+    for epoch in range(1, work.epoch):
+        shutil.rmtree(work.folder / f"attempt-{epoch}", ignore_errors=True)
+    shutil.rmtree(work.attempt_folder / "checkpoints", ignore_errors=True)

@@ -1,0 +1,10 @@
+"""What workers do for training; the work itself is in the services."""
+
+from __future__ import annotations
+
+from models_registry.leases import register_program
+from models_registry.slots import name_device_slot
+from training.models import Run
+from training.services import train_model
+
+register_program(Run, train_model, slot=name_device_slot())

@@ -1,0 +1,17 @@
+"""Pages of training, and the page of a model with all that led to it and came of it."""
+
+from django.urls import path
+
+from training.views import launch, models, runs
+
+urlpatterns = [
+    path("runs/", runs.list_runs, name="run_list"),
+    path("runs/new/", launch.launch_run, name="run_new"),
+    path("runs/<int:pk>/", runs.show_run, name="run_detail"),
+    path("runs/<int:pk>/status/", runs.show_run_status, name="run_status"),
+    path("runs/<int:pk>/metrics.json", runs.read_metrics, name="run_metrics"),
+    path("runs/<int:pk>/log.txt", runs.read_log, name="run_log"),
+    path("runs/<int:pk>/cancel/", runs.cancel_run, name="run_cancel"),
+    path("runs/<int:pk>/retry/", runs.retry_run, name="run_retry"),
+    path("models/<int:pk>/", models.show_model, name="model_detail"),
+]

@@ -1,0 +1,159 @@
+"""How the curves of a run are put before people: charts, last values, and a table that says the same.
+
+Everything here is pure: rows and dictionaries in, words and numbers for the templates out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from django.utils.translation import gettext as _
+
+from training.selectors import MetricSeries
+
+TABLE_ROWS = 100
+"""A table of more rows is read by nobody; the curves and the JSON hold them all."""
+
+TRAIN_LOOK = "border-primary"
+EVAL_LOOK = "border-dashed border-accent"
+SECOND_LOOK = "border-secondary"
+
+Metric = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Curve:
+    key: str
+    label: str
+    look: str
+    smooth: bool = False
+
+
+@dataclass(frozen=True)
+class Chart:
+    title: str
+    curves: list[Curve]
+    digits: int = 3
+    line: float | None = None
+    line_label: str = ""
+    ends: tuple[float, float] | None = None
+    folded: bool = False
+    words: str = ""
+
+
+@dataclass(frozen=True)
+class Figure:
+    label: str
+    text: str
+
+
+@dataclass(frozen=True)
+class TableRow:
+    step: int
+    cells: list[str]
+
+
+@dataclass(frozen=True)
+class MetricTable:
+    heads: list[str]
+    rows: list[TableRow]
+
+
+def list_charts() -> list[Chart]:
+    """The charts of a run page, in their order."""
+
+    def both(name: str) -> list[Curve]:
+        return [
+            Curve(name, _("training"), TRAIN_LOOK, smooth=True),
+            Curve(f"eval_{name}", _("held-out"), EVAL_LOOK),
+        ]
+
+    return [
+        Chart(_("Loss"), both("loss")),
+        Chart(
+            _("Accuracy"),
+            both("rewards/accuracies"),
+            words=_("chosen > rejected"),
+            line=0.5,
+            line_label=_("chance"),
+            ends=(0, 1),
+        ),
+        Chart(_("Reward margin"), both("rewards/margins"), line=0, words=_("chosen − rejected")),
+        Chart(
+            _("Rewards"),
+            [
+                Curve("rewards/chosen", _("chosen"), TRAIN_LOOK, smooth=True),
+                Curve("rewards/rejected", _("rejected"), SECOND_LOOK, smooth=True),
+            ],
+        ),
+        Chart(_("Learning rate"), [Curve("learning_rate", _("training"), TRAIN_LOOK)], digits=8, folded=True),
+        Chart(_("Gradient norm"), [Curve("grad_norm", _("training"), TRAIN_LOOK, smooth=True)], folded=True),
+    ]
+
+
+TABLE_KEYS = (
+    "loss",
+    "eval_loss",
+    "rewards/accuracies",
+    "eval_rewards/accuracies",
+    "rewards/margins",
+    "eval_rewards/margins",
+    "learning_rate",
+    "grad_norm",
+)
+
+
+def name_metric(key: str) -> str:
+    """A metric's key as a heading."""
+    names = {
+        "loss": _("Loss"),
+        "rewards/accuracies": _("Accuracy"),
+        "rewards/margins": _("Margin"),
+        "learning_rate": _("Learning rate"),
+        "grad_norm": _("Gradient norm"),
+    }
+    plain = key.removeprefix("eval_")
+    name = names.get(plain, plain)
+    return _("%(name)s, held-out") % {"name": name} if key.startswith("eval_") else name
+
+
+def show_metric(key: str, value: Any) -> str:
+    """A metric's value as text; a dash where there is none."""
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return "–"
+    if key.endswith("accuracies"):
+        return _("%(number)s %%") % {"number": f"{100 * value:.1f}"}
+    return f"{value:.2e}" if key == "learning_rate" else f"{value:.4f}"
+
+
+def list_rows(series: MetricSeries) -> list[dict[str, Any]]:
+    """The curves turned into one row a step, without what a step does not have."""
+    return [
+        {"step": step, **{name: column[at] for name, column in series.values.items() if column[at] is not None}}
+        for at, step in enumerate(series.steps)
+    ]
+
+
+def list_figures(rows: Sequence[Metric]) -> list[Figure]:
+    """The last known value of the main curves."""
+    figures = []
+    for key in TABLE_KEYS[:6]:
+        last = next((row[key] for row in reversed(rows) if row.get(key) is not None), None)
+        if last is not None:
+            figures.append(Figure(name_metric(key), show_metric(key, last)))
+    return figures
+
+
+def tabulate_metrics(rows: Sequence[Metric]) -> MetricTable:
+    """Newest first; of long runs every n-th row, but each evaluation and the last step."""
+    keys = [key for key in TABLE_KEYS if any(row.get(key) is not None for row in rows)]
+    stride = -(-len(rows) // TABLE_ROWS)
+    chosen = [
+        row
+        for number, row in enumerate(rows)
+        if number == len(rows) - 1 or number % stride == 0 or row.get("eval_loss") is not None
+    ]
+    body = [TableRow(row["step"], [show_metric(key, row.get(key)) for key in keys]) for row in reversed(chosen)]
+    return MetricTable([name_metric(key) for key in keys], body)

@@ -1,0 +1,122 @@
+"""The page that launches a run. A change of the method or the base redraws the form with what was typed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TypeVar
+
+from django.contrib import messages
+from django.db.models import Model, QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.utils.translation import gettext as _
+from django.views.decorators.http import require_http_methods
+
+from annotate.permissions import admin_required, get_labeler
+from models_registry.models import ModelSource
+from training import selectors, services
+from training.engine.config import METHODS, list_settings
+from training.forms import LaunchForm, carry_over, list_usable_bases, list_usable_datasets, propose_name, type_value
+from training.models import Method
+
+Row = TypeVar("Row", bound=Model)
+
+
+@admin_required
+@require_http_methods(["GET", "HEAD", "POST"])
+def launch_run(request: HttpRequest) -> HttpResponse:
+    """GET draws the form (``?method=&dataset=&base=``, or ``?like=`` a run); POST launches, or redraws (``redraw``)."""
+    if request.method != "POST":
+        return _draw(request, request.GET.dict() | _read_pattern(request.GET.get("like", "")))
+    typed = request.POST.dict()
+    if "redraw" in typed or typed.get("method") not in METHODS:
+        return _draw(request, typed)
+    form = LaunchForm(typed["method"], request.POST)
+    if form.is_valid():
+        base = form.cleaned_data["base"]
+        try:
+            run = services.launch_run(
+                name=form.cleaned_data["name"] or propose_name(form.method, base),
+                method=form.method,
+                base_model=base,
+                dataset_version=form.cleaned_data["dataset"],
+                values=form.values,
+                notes=form.cleaned_data["notes"],
+                by=get_labeler(request),
+            )
+        except services.LaunchErrors as wrong:
+            form.add_errors(wrong.errors)
+        else:
+            messages.success(request, _("The run is launched."))
+            return redirect("run_detail", run.pk)
+    return _render(request, form, kept={}, proposed=typed.get("proposed", ""), status=422)
+
+
+def _draw(request: HttpRequest, typed: Mapping[str, str]) -> HttpResponse:
+    """The form with what was typed so far, as far as it applies to the method."""
+    method = typed["method"] if typed.get("method") in METHODS else METHODS[0]
+    initial, kept = carry_over(method, typed)
+    bases = list_usable_bases(method)
+    # A model that came from outside first: to train on what was trained here is a deliberate choice.
+    base = _choose(bases, typed.get("base", ""), bases.exclude(source=ModelSource.RUN))
+    dataset = _choose(list_usable_datasets(), typed.get("dataset", ""))
+    proposed = propose_name(method, base)
+    name = typed.get("name", "")
+    initial |= {
+        "base": base,
+        "dataset": dataset,
+        "notes": typed.get("notes", ""),
+        "name": proposed if name in ("", typed.get("proposed", "")) else name,
+    }
+    return _render(request, LaunchForm(method, initial=initial), kept=kept, proposed=proposed)
+
+
+def _render(
+    request: HttpRequest, form: LaunchForm, *, kept: Mapping[str, str], proposed: str, status: int = 200
+) -> HttpResponse:
+    context = {
+        "form": form,
+        "kept": kept,
+        "proposed": proposed,
+        "methods": _list_methods(),
+        "any_dataset": list_usable_datasets().exists(),
+        "any_model": list_usable_bases(Method.REWARD).exists(),
+        "open_rest": any(field.name in form.initial for group in form.groups for field in group.fields),
+    }
+    template = (
+        "training/_run_form.html"
+        if "HX-Request" in request.headers and request.method == "GET"
+        else "training/run_new.html"
+    )
+    return render(request, template, context, status=status)
+
+
+def _choose(rows: QuerySet[Row], pk: str, *favourites: QuerySet[Row]) -> Row | None:
+    """The row that was asked for; else the newest favourite or row, so that the usual case needs no click."""
+    asked = rows.filter(pk=pk) if is_number(pk) else rows.none()
+    return next((found for found in (some.first() for some in (asked, *favourites, rows)) if found), None)
+
+
+def _list_methods() -> list[dict[str, str]]:
+    words = {
+        "reward": _("Learns to score responses as labelers would; scores samples and judges other models."),
+        "dpo": _("Makes the policy prefer the chosen responses, held near a frozen copy of itself."),
+        "orpo": _("The same in one stage without a reference: language modelling plus an odds ratio."),
+    }
+    return [{"value": method.value, "label": str(method.label), "words": words[method.value]} for method in Method]
+
+
+def _read_pattern(pk: str) -> dict[str, str]:
+    """What an earlier run was launched with, as if typed, so that a new one differs in one setting alone."""
+    run = selectors.list_runs().filter(pk=pk).first() if is_number(pk) else None
+    if run is None:
+        return {}
+    values = {setting.name: run.config.get(setting.name) for setting in list_settings(run.method)}
+    texts = {name: type_value(value) for name, value in values.items() if value is not None}
+    chosen = {"method": run.method, "dataset": str(run.dataset_version_id), "base": str(run.base_model_id)}
+    return texts | chosen
+
+
+def is_number(text: str) -> bool:
+    """Whether it can be a row's number; anything else never reaches the database."""
+    return text.isascii() and text.isdigit() and len(text) < 19

@@ -1,0 +1,139 @@
+"""Pages of the runs: the list, one run with its live fragments, its log, and stopping or resuming it."""
+
+from __future__ import annotations
+
+from typing import Any
+from zlib import crc32
+
+from django.contrib import messages
+from django.core.paginator import Paginator
+from django.http import FileResponse, HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.utils.translation import gettext as _
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_POST, require_safe
+
+from annotate.permissions import admin_required
+from models_registry.leases import CannotCancel, CannotRetry
+from training import selectors, services
+from training.models import Run
+from training.views import curves, outcome
+
+RUNS_ON_PAGE = 50
+LOG_LINES = 200
+PLAIN_TEXT = "text/plain; charset=utf-8"
+
+
+@admin_required
+@require_safe
+@never_cache
+def list_runs(request: HttpRequest) -> HttpResponse:
+    page = Paginator(selectors.list_runs(), RUNS_ON_PAGE).get_page(request.GET.get("page"))
+    context = {
+        "page": page,
+        "rows": [outcome.describe_row(run) for run in page],
+        "any_active": any(not run.is_over for run in page),
+    }
+    template = "training/_run_table.html" if "HX-Request" in request.headers else "training/run_list.html"
+    return render(request, template, context)
+
+
+@admin_required
+@require_safe
+@never_cache
+def show_run(request: HttpRequest, pk: int) -> HttpResponse:
+    run = get_object_or_404(selectors.list_runs(), pk=pk)
+    context = (
+        _describe_run(run)
+        | _describe_end(run)
+        | {"charts": curves.list_charts(), "settings_used": outcome.list_used_settings(run)}
+    )
+    return render(request, "training/run_detail.html", context)
+
+
+@admin_required
+@require_safe
+@never_cache
+def show_run_status(request: HttpRequest, pk: int) -> HttpResponse:
+    """What changed since the page was drawn or last asked (``state``, ``log``); asked for until the run is over."""
+    run = get_object_or_404(selectors.list_runs(), pk=pk)
+    context = _describe_run(run)
+    if run.is_over:
+        context |= _describe_end(run)
+    changed = request.GET.get("state") != run.state
+    if changed and run.is_over:
+        messages.info(request, _("%(run)s: %(state)s") % {"run": run.name, "state": run.get_state_display()})
+    context |= {"oob": True, "state_changed": changed, "log_changed": request.GET.get("log") != context["log_mark"]}
+    return render(request, "training/_run_update.html", context)
+
+
+@admin_required
+@require_safe
+@never_cache
+def read_metrics(request: HttpRequest, pk: int) -> HttpResponse:
+    """JSON for the curves: what came after step ``after``. Another ``attempt`` means: some steps were done again."""
+    run = get_object_or_404(Run, pk=pk)
+    series = selectors.get_metric_series(run=run, after=_read_step(request.GET.get("after", "")))
+    return JsonResponse({"attempt": run.epoch, "over": run.is_over, "steps": series.steps, "values": series.values})
+
+
+@admin_required
+@require_safe
+@never_cache
+def read_log(request: HttpRequest, pk: int) -> HttpResponseBase:
+    """The whole log where the run's folder is on this machine, else the tail that the database holds; as plain text."""
+    run = get_object_or_404(Run, pk=pk)
+    path = run.attempt_folder / "log.txt"
+    try:
+        return FileResponse(path.open("rb"), filename=f"run-{run.pk}.txt", content_type=PLAIN_TEXT)
+    except OSError:
+        return HttpResponse(run.log_tail, content_type=PLAIN_TEXT)
+
+
+@admin_required
+@require_POST
+def cancel_run(request: HttpRequest, pk: int) -> HttpResponse:
+    run = get_object_or_404(Run, pk=pk)
+    try:
+        services.cancel_run(run=run)
+    except CannotCancel as error:
+        messages.error(request, str(error))
+    return redirect("run_detail", pk)
+
+
+@admin_required
+@require_POST
+def retry_run(request: HttpRequest, pk: int) -> HttpResponse:
+    run = get_object_or_404(Run, pk=pk)
+    try:
+        services.retry_run(run=run)
+    except CannotRetry as error:
+        messages.error(request, str(error))
+    return redirect("run_detail", pk)
+
+
+def _describe_run(run: Run) -> dict[str, Any]:
+    """What changes while a run is under way; asked for often, so it reads little."""
+    log = "\n".join(run.log_tail.rstrip().rsplit("\n", LOG_LINES)[-LOG_LINES:])
+    return {
+        "run": run,
+        "seconds": outcome.measure_seconds(run),
+        "figures": curves.list_figures(curves.list_rows(selectors.get_last_metrics(run=run))),
+        "log": log,
+        "log_mark": f"{crc32(log.encode()):x}",
+    }
+
+
+def _describe_end(run: Run) -> dict[str, Any]:
+    """What came of a run, as far as it has come, and its values as a table."""
+    return {
+        "table": curves.tabulate_metrics(curves.list_rows(selectors.get_metric_series(run=run))),
+        "accuracies": outcome.describe_accuracies(run.result),
+        "splits": outcome.describe_splits(run.result),
+        "outcome": outcome.list_outcome(run.result),
+        "result_notes": run.result.get("notes", []),
+    }
+
+
+def _read_step(text: str) -> int:
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else -1
