@@ -34,7 +34,6 @@ from models_registry.work import LeasedWork, WorkState
 log = logging.getLogger(__name__)
 Work = TypeVar("Work", bound=LeasedWork)
 
-RESEND_AFTER = timedelta(seconds=30)
 _MAX_MESSAGE = 500
 
 
@@ -245,11 +244,13 @@ def keep_alive(work: LeasedWork) -> Iterator[Callable[[], None]]:
 # -- By every worker, over and over -----------------------------------------------------------------------------------
 
 
-def reconcile(*, resend_after: timedelta = RESEND_AFTER) -> None:
-    """Brings back what dead owners left, and calls workers for what waits too long.
+def reconcile(*, resend_after: timedelta | None = None) -> None:
+    """Brings back what dead owners left, and calls workers again for what waits longer than ``resend_after``.
 
     Every change is a compare-and-swap, so any number of workers may do this at the same time.
     """
+    if resend_after is None:  # the last hint may lie with a worker that hangs
+        resend_after = timedelta(seconds=2 * settings.RECONCILE_SECONDS)
     for model in list_work_models():
         for work in model._default_manager.filter(state=WorkState.RUNNING, lease_until__lt=Now())[:100]:
             with transaction.atomic():

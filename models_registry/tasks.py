@@ -134,11 +134,11 @@ def _clear_up(**_kwargs: Any) -> None:
 
 def _reconcile_for_ever() -> None:
     """In the worker's main process. The first round calls for all that waits: hints may be lost with a broker."""
-    resend_after = timedelta(0)
+    resend_after: timedelta | None = timedelta(0)
     while not _leaving.is_set():
         try:
             leases.reconcile(resend_after=resend_after)
-            resend_after = leases.RESEND_AFTER
+            resend_after = None
         except Exception:  # a database that is away for a moment must not end this thread
             log.exception("Reconciling failed; trying again")
         finally:
