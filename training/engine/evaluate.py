@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from torch import Tensor, nn
@@ -12,7 +12,13 @@ from training.engine.context import Context
 from training.engine.data import Row
 from training.engine.methods.base import Method
 from training.engine.passes import ReferenceLogps, map_rows
-from training.engine.stats import describe_accuracy, describe_length_baseline
+from training.engine.stats import (
+    describe_accuracy,
+    describe_calibration,
+    describe_distributions,
+    describe_length_baseline,
+    describe_position_baseline,
+)
 
 
 def evaluate(
@@ -39,8 +45,19 @@ def evaluate(
     return metrics, columns["rewards/accuracies"].tolist()
 
 
-def describe_evaluation(rows: Sequence[Row], metrics: dict[str, float], wins: Sequence[float]) -> dict[str, Any]:
-    """For the result: loss, accuracy with its interval, the same by grade, and the length baseline beside it."""
+def describe_evaluation(
+    rows: Sequence[Row], metrics: dict[str, float], columns: Mapping[str, Sequence[float]] | Sequence[float]
+) -> dict[str, Any]:
+    """For the result: loss, accuracy overall and by grade beside two baselines, calibration, reward distributions.
+
+    ``columns`` hold a value for each row: ``rewards/accuracies``, ``rewards/chosen``, ``rewards/rejected`` and, where
+    the method has it, ``log_odds_chosen``; without rewards (the accuracies alone, as a list) the last two are None.
+    P(chosen wins) is σ(reward gap), Bradley and Terry's, which a reward model and DPO are fitted to; for ORPO it is
+    σ(log odds ratio), the one its loss is made of. ``calibration.of`` says which.
+    """
+    if not isinstance(columns, Mapping):
+        columns = {"rewards/accuracies": columns}
+    wins = columns["rewards/accuracies"]
     graded: dict[str, list[float]] = {}
     for row, win in zip(rows, wins, strict=True):
         graded.setdefault(row.grade or "ungraded", []).append(win)
@@ -49,5 +66,19 @@ def describe_evaluation(rows: Sequence[Row], metrics: dict[str, float], wins: Se
         **describe_accuracy(wins),
         "by_grade": {grade: describe_accuracy(graded[grade]) for grade in sorted(graded)},
         "length_baseline": describe_length_baseline([row.length_gap for row in rows]),
+        "position_baseline": describe_position_baseline([getattr(row, "position", None) for row in rows]),
+        **_describe_rewards(columns),
         "metrics": metrics,
+    }
+
+
+def _describe_rewards(columns: Mapping[str, Sequence[float]]) -> dict[str, Any]:
+    if "rewards/chosen" not in columns:
+        return {"calibration": None, "distributions": None}
+    chosen, rejected = columns["rewards/chosen"], columns["rewards/rejected"]
+    odds = columns.get("log_odds_chosen")
+    gaps = odds if odds is not None else [first - second for first, second in zip(chosen, rejected, strict=True)]
+    return {
+        "calibration": {"of": "rewards" if odds is None else "log_odds", **describe_calibration(gaps)},
+        "distributions": describe_distributions(chosen, rejected),
     }
