@@ -32,12 +32,13 @@ _BY_STRENGTH = sorted(STRENGTHS, key=lambda grade: STRENGTHS[grade])
 
 @dataclass(frozen=True, slots=True)
 class Vote:
-    """An effective vote: neither undone nor superseded. ``winner`` is empty for unsure."""
+    """An effective vote: neither undone nor superseded. ``winner`` is empty for unsure; ``left`` stood on the left."""
 
     judgment_id: int
     labeler_id: int
     winner: str
     grade: str
+    left: str
     surplus: bool = False
 
 
@@ -45,6 +46,7 @@ class Vote:
 class Verdict:
     """One row's worth. ``votes`` counts all votes heard, unsure ones too; ``votes_for`` those for the winner.
 
+    ``votes_winner_left`` counts the votes, for whichever side, of those who saw the winner on the left.
     A winner that an imported file named has no grade, no votes and margin 0.
     """
 
@@ -53,6 +55,7 @@ class Verdict:
     margin: float
     votes: int
     votes_for: int
+    votes_winner_left: int
     judgment_ids: tuple[int, ...]
     labeler_ids: tuple[int, ...]
 
@@ -71,7 +74,9 @@ def take_recorded(winner: str) -> Outcome:
     """The verdict of an imported file, if it named a winner."""
     if not winner:
         return Outcome(reason="no_recorded_winner")
-    verdict = Verdict(winner, grade=None, margin=0.0, votes=0, votes_for=0, judgment_ids=(), labeler_ids=())
+    verdict = Verdict(
+        winner, grade=None, margin=0.0, votes=0, votes_for=0, votes_winner_left=0, judgment_ids=(), labeler_ids=()
+    )
     return Outcome([verdict])
 
 
@@ -134,6 +139,7 @@ def _merge_votes(votes: Sequence[Vote]) -> Verdict:
         margin=round(sum(STRENGTHS[grade] for grade in grades) / len(grades), 6),
         votes=len(votes),
         votes_for=len(grades),
+        votes_winner_left=sum(vote.left == winner for vote in votes),
         judgment_ids=tuple(vote.judgment_id for vote in votes),
         labeler_ids=tuple(vote.labeler_id for vote in votes),
     )

@@ -63,7 +63,7 @@ def iterate_candidates(project: Project, cutoff: Cutoff, *, recorded: bool) -> I
 def _read_votes(project: Project, cutoff: Cutoff, first: int, last: int) -> dict[int, list[Vote]]:
     votes: defaultdict[int, list[Vote]] = defaultdict(list)
     rows = select_votes(project, cutoff.judgment).filter(comparison_id__gte=first, comparison_id__lte=last)
-    columns = rows.order_by("pk").values_list("comparison_id", "pk", "labeler_id", "winner", "grade", "surplus")
-    for comparison_id, judgment_id, labeler_id, winner, grade, surplus in columns:
-        votes[comparison_id].append(Vote(judgment_id, labeler_id, winner, grade, surplus))
+    columns = ("comparison_id", "pk", "labeler_id", "winner", "grade", "left_response", "surplus")
+    for comparison_id, *values in rows.order_by("pk").values_list(*columns):
+        votes[comparison_id].append(Vote(*values))
     return dict(votes)

@@ -26,6 +26,7 @@ _TYPES = {
     "grade": "    dtype: string",
     "votes": "    dtype: int64",
     "votes_for": "    dtype: int64",
+    "votes_chosen_left": "    dtype: int64",
     "agreement": "    dtype: float64",
     "comparison_id": "    dtype: int64",
     "prompt_id": "    dtype: int64",
@@ -42,6 +43,7 @@ _COLUMNS = """\
 | `margin` | mean strength of the winning votes: STRENGTHS |
 | `grade` | lower median of the winning votes' grades; null where an imported file named the winner |
 | `votes`, `votes_for`, `agreement` | votes heard (unsure ones too), votes for the chosen side, their quotient |
+| `votes_chosen_left` | of these votes, whichever way, those of labelers who saw the chosen response on the left |
 | `comparison_id`, `prompt_id`, `judgment_ids` | the comparison, its prompt and the votes behind the row |
 | `chosen_response_id`, `rejected_response_id` | the two responses |
 """

@@ -64,6 +64,7 @@ def _make_line(comparison: Comparison, verdict: Verdict) -> dict[str, Any]:
         "grade": verdict.grade,
         "votes": verdict.votes,
         "votes_for": verdict.votes_for,
+        "votes_chosen_left": verdict.votes_winner_left,
         "agreement": round(verdict.votes_for / verdict.votes, 6) if verdict.votes else None,
         "comparison_id": comparison.pk,
         "prompt_id": comparison.prompt_id,

@@ -9,13 +9,16 @@ from annotate.exporting.rule import DatasetRule, RuleError, describe_rule
 
 
 def votes(*said: str) -> list[Vote]:
-    """votes("a+", "a", "b-", "?"): significantly, slightly, negligibly better, unsure; "!" after it: surplus."""
+    """votes("a+", "a", "b-", "?"): significantly, slightly, negligibly better, unsure; "!" after it: surplus.
+
+    Every first, third, ... labeler saw response a on the left.
+    """
     grades = {"+": "significantly", "": "slightly", "-": "negligibly"}
     made = []
     for number, word in enumerate(said, start=1):
         plain = word.rstrip("!")
         winner, grade = ("", "unsure") if plain == "?" else (plain[0], grades[plain[1:]])
-        made.append(Vote(number, 100 + number, winner, grade, surplus=word.endswith("!")))
+        made.append(Vote(number, 100 + number, winner, grade, "ba"[number % 2], surplus=word.endswith("!")))
     return made
 
 
@@ -67,6 +70,22 @@ def test_what_is_left_out_and_why(
 def test_unanimous_votes_make_a_row() -> None:
     (verdict,) = aggregate_votes(votes("b", "b+"), DatasetRule(aggregation="unanimous")).verdicts
     assert (verdict.winner, verdict.votes, verdict.votes_for) == ("b", 2, 2)
+
+
+@pytest.mark.parametrize(
+    ("said", "on_the_left"),
+    [
+        (["a"], 1),
+        (["b"], 0),
+        (["a", "a", "a"], 2),
+        (["b", "b", "b"], 1),
+        (["a", "b", "a", "?"], 2),  # the dissenting and the unsure labeler saw it on the right
+    ],
+)
+def test_votes_that_saw_the_winner_on_the_left_are_counted(said: list[str], on_the_left: int) -> None:
+    (verdict,) = aggregate_votes(votes(*said), DatasetRule()).verdicts
+    assert verdict.votes_winner_left == on_the_left
+    assert take_recorded("a").verdicts[0].votes_winner_left == 0
 
 
 def test_single_votes_are_rows_of_their_own() -> None:

@@ -55,6 +55,7 @@ def test_a_row_says_all_there_is_to_say(
         vote(comparison, teammate, "b", "negligibly"),
         vote(comparison, admin, "a", "slightly"),
     ]
+    Judgment.objects.filter(pk=said[2].pk).update(left_response="b", side="right")
     version = freeze(project)
     assert version.state == WorkState.FINISHED, version.cause
     (row,) = read(version.train_path)
@@ -66,6 +67,7 @@ def test_a_row_says_all_there_is_to_say(
         "grade": "negligibly",
         "votes": 3,
         "votes_for": 2,
+        "votes_chosen_left": 1,
         "agreement": 0.666667,
         "comparison_id": comparison.pk,
         "prompt_id": comparison.prompt_id,
