@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from datetime import timedelta
 from typing import cast
 
@@ -21,9 +22,12 @@ from annotate.permissions import admin_required
 from config import people
 from config.forms import PersonForm, TokenForm
 from config.overview import describe_house
+from models_registry.disk import is_disk_full
 
 # By GET, as when the language is switched on a refused form, these lead to the page that holds the form.
 take_form = require_http_methods(["GET", "HEAD", "POST"])
+
+RETRY_FULL_DISK_S = 120
 
 
 @require_safe
@@ -174,12 +178,32 @@ def explain_csrf(request: HttpRequest, reason: str = "") -> HttpResponse:
 
 @login_not_required
 def explain_crash(request: HttpRequest) -> HttpResponse:
+    """Django calls this while it handles the exception, whichever layer raised it: a view, a session, an upload."""
+    if is_disk_full(sys.exception()):
+        return _explain_full_disk(request)
     words = _("Something broke on our side. What you submitted before is safe; the log on the server tells more.")
     return explain(request, 500, words)
 
 
-def explain(request: HttpRequest, code: int, words: str) -> HttpResponse:
-    """A page that says what went wrong; JSON for callers of the API."""
+def _explain_full_disk(request: HttpRequest) -> HttpResponse:
+    words = _("The server's disk is full, so nothing can be saved now.")
+    advice = _(
+        "Whoever runs the server must free some space where its data lies; then send this again. What was saved before "
+        "is safe."
+    )
+    answer = explain(request, 503, words, advice)
+    answer["Retry-After"] = str(RETRY_FULL_DISK_S)
+    return answer
+
+
+def explain(request: HttpRequest, code: int, words: str, advice: str = "") -> HttpResponse:
+    """A page that says what went wrong; a line of text for htmx, which page.js shows, and JSON for callers of the API.
+
+    ``advice`` says what to do, where the words alone do not.
+    """
+    line = f"{words} {advice}".strip()
     if request.path.startswith("/api/"):
-        return JsonResponse({"detail": words}, status=code)
-    return render(request, "error.html", {"code": code, "words": words}, status=code)
+        return JsonResponse({"detail": line}, status=code)
+    if "HX-Request" in request.headers:
+        return HttpResponse(line, status=code, content_type="text/plain; charset=utf-8")
+    return render(request, "error.html", {"code": code, "words": words, "advice": advice}, status=code)

@@ -5,7 +5,6 @@ celery -A config worker -Q short,gpu -c 3
 
 from __future__ import annotations
 
-import errno
 import logging
 import threading
 import time
@@ -20,6 +19,7 @@ from django.conf import settings
 from django.db import DatabaseError, InterfaceError, OperationalError, close_old_connections, connection
 
 from models_registry import leases
+from models_registry.disk import is_disk_full
 from models_registry.draining import is_draining, start_draining, stop_draining
 from models_registry.hints import TASK_NAME
 from models_registry.leases import HANDLERS, LeaseLost, WorkCancelled, WorkCrashed, WorkDrained, WorkFailed
@@ -86,13 +86,12 @@ def _run_handler(work: LeasedWork, slot: Slot) -> Callable[[], None]:
         return partial(leases.fail, work, error.code, str(error))
     except WorkCrashed as error:
         return partial(leases.count_crash, work, str(error))
-    except (OperationalError, InterfaceError) as error:
-        log.exception("The database failed during %s %s", type(work).__name__, work.pk)
-        return partial(leases.count_crash, work, f"The database failed: {error}")
     except Exception as error:  # the cause must reach the page
         log.exception("%s %s failed", type(work).__name__, work.pk)
-        if isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}:
+        if is_disk_full(error):
             return partial(leases.fail, work, "disk_full", "The disk is full. Free some space, then try again.")
+        if isinstance(error, OperationalError | InterfaceError):
+            return partial(leases.count_crash, work, f"The database failed: {error}")
         return partial(leases.fail, work, "crashed", f"{type(error).__name__}: {error}")
 
 

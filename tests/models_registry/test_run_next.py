@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Callable
 from typing import Any
 
@@ -37,6 +38,14 @@ def raise_error(error: BaseException) -> Callable[[Any, Any], None]:
     return run
 
 
+def make_full_database_error() -> OperationalError:
+    """As Django raises it from SQLite's."""
+    error = OperationalError("database or disk is full")
+    error.__cause__ = sqlite3.OperationalError("database or disk is full")
+    error.__cause__.sqlite_errorcode = sqlite3.SQLITE_FULL
+    return error
+
+
 @pytest.mark.parametrize(
     ("error", "state", "code"),
     [
@@ -46,9 +55,10 @@ def raise_error(error: BaseException) -> Callable[[Any, Any], None]:
         (leases.WorkFailed("bad_data", "Line 3 holds no pair."), "failed", "bad_data"),
         (OperationalError("gone"), "queued", ""),
         (OSError(28, "No space left on device"), "failed", "disk_full"),
+        (make_full_database_error(), "failed", "disk_full"),
         (ValueError("unforeseen"), "failed", "crashed"),
     ],
-    ids=["cancelled", "drained", "crashed", "failed", "database", "disk", "unforeseen"],
+    ids=["cancelled", "drained", "crashed", "failed", "database", "disk", "full database", "unforeseen"],
 )
 def test_each_end_is_filed(
     make_work: MakeWork, set_handler: SetHandler, error: BaseException, state: str, code: str
