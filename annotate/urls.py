@@ -34,6 +34,7 @@ dataset_pages = [
     path("files/<str:name>/", datasets.download_dataset, name="dataset_download"),
     path("cancel/", datasets.cancel_dataset, name="dataset_cancel"),
     path("retry/", datasets.retry_dataset, name="dataset_retry"),
+    path("remove/", datasets.remove_dataset, name="dataset_remove"),
     path("votes/", votes.show_version_votes, name="dataset_votes"),
 ]
 

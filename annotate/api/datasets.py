@@ -19,7 +19,7 @@ from annotate.exporting.rule import MAX_EVAL_SHARE, MAX_SEED, MAX_VOTES, STRENGT
 from annotate.models import DatasetVersion
 from annotate.permissions import IsAdmin, get_labeler, get_project_or_404
 from annotate.selectors.datasets import list_versions
-from annotate.services.datasets import DatasetError, freeze_dataset
+from annotate.services.datasets import CannotRemove, DatasetError, freeze_dataset, remove_dataset
 from annotate.views.datasets import open_download
 
 MAX_ID = 2**63 - 1
@@ -120,6 +120,15 @@ class DatasetView(generics.RetrieveAPIView[DatasetVersion]):
     permission_classes = [IsAdmin]
     serializer_class = DatasetSerializer
     queryset = DatasetVersion.objects.select_related("project", "created_by")
+
+    @extend_schema(responses={204: None, 409: OpenApiTypes.OBJECT}, tags=["datasets"])
+    def delete(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        """Removes a version that failed or was cancelled; 409 for any other, since a finished one never changes."""
+        try:
+            remove_dataset(version=self.get_object())
+        except CannotRemove as error:
+            return Response({"detail": str(error)}, status=status.HTTP_409_CONFLICT)
+        return Response(status=status.HTTP_204_NO_CONTENT)
 
 
 class DatasetFileView(APIView):

@@ -24,6 +24,8 @@ from annotate.exporting.split import EVAL, TRAIN
 from annotate.exporting.tally import Tally
 from annotate.models import DatasetVersion, DatasetVersionJudgment, Project
 from models_registry import leases
+from models_registry.models import WorkState
+from models_registry.services import remove_folder
 
 CARD_NAME = "README.md"
 _ROWS_BETWEEN_LOOKS = 500
@@ -31,6 +33,10 @@ _ROWS_BETWEEN_LOOKS = 500
 
 class DatasetError(ValueError):
     """There is nothing to freeze; the text says why."""
+
+
+class CannotRemove(Exception):
+    """Only a version that never came to be can be removed."""
 
 
 @dataclass(frozen=True)
@@ -78,6 +84,21 @@ def _store_version(project: Project, rule: DatasetRule, notes: str, by: User) ->
     )
     leases.enqueue(version)
     return version
+
+
+@transaction.atomic
+def remove_dataset(*, version: DatasetVersion) -> None:
+    """Removes a failed or cancelled version, and its number with it: the next may get that number again.
+
+    Nothing rests on one: no file was ever offered, so no run can have learned from it. Raises CannotRemove for any
+    other, above all for a finished one, which stays as it is for good. Locks the version's row.
+    """
+    gone = DatasetVersion.objects.filter(pk=version.pk, state__in=[WorkState.FAILED, WorkState.CANCELLED])
+    if not gone.select_for_update():
+        raise CannotRemove(_("Only a version that failed or was cancelled can be removed."))
+    folder = version.folder
+    gone.delete()
+    transaction.on_commit(lambda: remove_folder(folder))
 
 
 def build_dataset_version(version: DatasetVersion, still_mine: Callable[[], None]) -> None:

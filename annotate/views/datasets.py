@@ -6,6 +6,7 @@ from django.contrib import messages
 from django.core.paginator import Paginator
 from django.http import FileResponse, Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
+from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
@@ -22,7 +23,7 @@ from annotate.selectors.datasets import (
     list_versions,
     read_first_rows,
 )
-from annotate.services.datasets import DatasetError, freeze_dataset, preview_dataset
+from annotate.services import datasets as services
 from models_registry import leases
 
 _PER_PAGE = 25
@@ -48,12 +49,12 @@ def make_dataset(request: HttpRequest, slug: str) -> HttpResponse:
     freeze = request.method == "POST" and "show" not in request.POST
     if freeze and form.is_valid():
         try:
-            version = freeze_dataset(
+            version = services.freeze_dataset(
                 project=project, rule=form.build_rule(), notes=form.cleaned_data["notes"], by=get_labeler(request)
             )
         except RuleError as error:
             _show_rule_error(form, error)
-        except DatasetError as error:
+        except services.DatasetError as error:
             form.add_error(None, str(error))
         else:
             return redirect("dataset_detail", version.pk)
@@ -120,12 +121,25 @@ def cancel_dataset(request: HttpRequest, pk: int) -> HttpResponse:
     return redirect("dataset_detail", pk)
 
 
+@admin_required
+@require_POST
+def remove_dataset(request: HttpRequest, pk: int) -> HttpResponse:
+    version = get_object_or_404(DatasetVersion.objects.select_related("project"), pk=pk)
+    try:
+        services.remove_dataset(version=version)
+    except services.CannotRemove as error:
+        messages.error(request, str(error))
+        return redirect("dataset_detail", pk)
+    messages.success(request, _("Version %(number)d is removed.") % {"number": version.number})
+    return redirect("dataset_list", version.project.slug)
+
+
 def _preview(form: DatasetForm, project: Project) -> dict[str, object]:
     """What the rule would give; nothing while the form has errors."""
     if form.is_bound and not form.is_valid():
         return {"preview": None}
     try:
-        preview = preview_dataset(project=project, rule=form.build_rule() if form.is_bound else DatasetRule())
+        preview = services.preview_dataset(project=project, rule=form.build_rule() if form.is_bound else DatasetRule())
     except RuleError as error:
         _show_rule_error(form, error)
         return {"preview": None}

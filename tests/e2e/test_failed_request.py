@@ -29,7 +29,7 @@ def test_a_full_disk_is_said_on_the_page_that_asked(
     def fail(**_arguments: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("annotate.views.datasets.preview_dataset", fail)
+    monkeypatch.setattr("annotate.services.datasets.preview_dataset", fail)
     page.get_by_label("Notes").fill("anything")
     expect(page.locator("#messages")).to_contain_text("The server's disk is full, so nothing can be saved now.")
     expect(page.get_by_role("heading", name="New dataset version")).to_be_visible()
