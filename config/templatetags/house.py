@@ -1,8 +1,13 @@
-"""Filters that pages of every room use."""
+"""Filters and tags that pages of every room use."""
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from django import template
+from django.utils import timezone
+from django.utils.formats import date_format
+from django.utils.html import format_html
 from django.utils.translation import get_language
 from django.utils.translation import gettext as _
 
@@ -35,6 +40,25 @@ def duration(seconds: float | int | None) -> str:
 
 
 @register.filter
+def moment(when: datetime | None) -> str:
+    """Day and minute as a ``<time>``, whose title says them in full and with the time zone."""
+    return _mark_time(when, "SHORT_DATETIME_FORMAT")
+
+
+@register.filter
+def day(when: datetime | None) -> str:
+    """The day as a ``<time>``, whose title says the minute too, with the time zone."""
+    return _mark_time(when, "SHORT_DATE_FORMAT")
+
+
+@register.simple_tag
+def time_zone() -> str:
+    """The zone in which all times are shown, with its present distance from UTC: Asia/Seoul (UTC+09:00)."""
+    name, offset = timezone.get_current_timezone_name(), _name_offset(timezone.localtime())
+    return name if name == offset else f"{name} ({offset})"
+
+
+@register.filter
 def percent(share: float | None, digits: int = 0) -> str:
     """A share of 1 as per cent; nothing where there is none."""
     return "" if share is None else _("%(number)s %%") % {"number": f"{100 * share:.{digits}f}"}
@@ -54,3 +78,17 @@ def cause_words(work: LeasedWork) -> dict[str, str]:
         return {"words": whole or work.cause, "detail": ""}
     words = str(CAUSES.get(work.cause_code, ""))
     return {"words": words, "detail": work.cause} if words else {"words": work.cause, "detail": ""}
+
+
+def _mark_time(when: datetime | None, format: str) -> str:
+    if when is None:
+        return ""
+    local = timezone.localtime(when)
+    full = f"{date_format(local, 'DATETIME_FORMAT')} {_name_offset(local)}"
+    iso = local.isoformat(timespec="seconds")
+    return format_html('<time datetime="{}" title="{}">{}</time>', iso, full, date_format(local, format))
+
+
+def _name_offset(local: datetime) -> str:
+    offset = local.isoformat()[-6:]
+    return "UTC" if offset == "+00:00" else f"UTC{offset}"
