@@ -12,12 +12,21 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-METHODS = ("reward", "dpo", "orpo")
 METHOD_LABELS = {
+    "sft": "SFT (supervised fine-tuning)",
     "reward": "Reward model",
     "dpo": "DPO (direct preference optimisation)",
+    "ipo": "IPO (identity preference optimisation)",
+    "kto": "KTO (Kahneman-Tversky optimisation)",
     "orpo": "ORPO (odds ratio preference optimisation)",
+    "cpo": "CPO (contrastive preference optimisation)",
+    "simpo": "SimPO (simple preference optimisation)",
+    "arpo": "ARPO (adaptive rejection preference optimisation)",
 }
+METHODS = tuple(METHOD_LABELS)
+PAIR_METHODS = tuple(method for method in METHODS if method != "sft")
+POLICY_METHODS = tuple(method for method in METHODS if method != "reward")
+SOFT_LABEL_METHODS = ("reward", "dpo", "ipo", "orpo", "cpo", "simpo", "arpo")
 
 GRADES = ("significantly", "slightly", "negligibly", "unsure")
 MARGIN_PRESETS: dict[str, dict[str, float]] = {
@@ -26,6 +35,7 @@ MARGIN_PRESETS: dict[str, dict[str, float]] = {
     "large": {"significantly": 3.0, "slightly": 1.0, "negligibly": 0.0},
 }
 """What number a grade becomes in the loss: Llama 2 (arXiv 2307.09288), Table 27, on a three-level scale."""
+LARGEST_MARGIN = 100.0
 
 
 class ConfigErrors(ValueError):
@@ -83,7 +93,7 @@ class TrainingConfig:
         "Optimisation",
         "Peak step size of AdamW. With LoRA, about ten times the value for full fine-tuning works well.",
         bounds=(1e-9, 1.0),
-        by_method={"reward": 2e-5, "orpo": 8e-6},
+        by_method={"sft": 2e-5, "reward": 2e-5, "ipo": 1e-6, "kto": 1e-6, "orpo": 8e-6, "simpo": 1e-6},
     )
     epochs: float = _setting(
         1.0, "Optimisation", "Passes over the training pairs. Reward models overfit after one.", bounds=(0.01, 100)
@@ -98,10 +108,14 @@ class TrainingConfig:
     schedule: str = _setting(
         "cosine",
         "Optimisation",
-        "How the learning rate falls after warm-up: cosine ends at a tenth, linear at zero.",
-        choices=("cosine", "linear", "constant"),
+        "How the learning rate falls after warm-up: cosine ends at a tenth, linear at zero, inverse square root falls "
+        "with one over the root of the steps.",
+        choices=("cosine", "linear", "constant", "inverse square root"),
     )
     warmup_ratio: float = _setting(0.05, "Optimisation", "Share of the steps that warm up linearly.", bounds=(0, 0.9))
+    warmup_steps: int = _setting(
+        0, "Optimisation", "Warm up for at least this many steps, whatever the share.", bounds=(0, 10**6)
+    )
     weight_decay: float = _setting(0.0, "Optimisation", "AdamW's weight decay on matrices.", bounds=(0, 1))
     max_grad_norm: float = _setting(
         1.0, "Optimisation", "Gradients are scaled down to this norm; 0 switches it off.", bounds=(0, 1000)
@@ -110,25 +124,95 @@ class TrainingConfig:
     beta: float = _setting(
         0.1,
         "Loss",
-        "DPO: how strongly the policy is held near the reference. ORPO: weight of the odds ratio term.",
+        "DPO, IPO, KTO: how strongly the policy is held near the reference. ORPO: weight of the odds ratio term. "
+        "CPO, SimPO, ARPO: scale of the log-probabilities.",
         bounds=(1e-4, 100),
-        methods=("dpo", "orpo"),
+        methods=("dpo", "ipo", "kto", "orpo", "cpo", "simpo", "arpo"),
+        by_method={"simpo": 2.0},
+    )
+    dpo_loss: str = _setting(
+        "sigmoid",
+        "Loss",
+        "sigmoid is the paper's, smoothed as conservative DPO; robust corrects for a known share of wrong labels; hinge "
+        "stops at a gap of one.",
+        choices=("sigmoid", "robust", "hinge"),
+        methods=("dpo",),
+    )
+    ipo_average: str = _setting(
+        "mean",
+        "Loss",
+        "Log-probabilities averaged over the tokens of a reply, as the authors advise, or summed.",
+        choices=("mean", "sum"),
+        methods=("ipo",),
     )
     label_smoothing: float = _setting(
         0.0,
         "Loss",
-        "Share of judgments assumed to be wrong (conservative DPO).",
+        "Share of judgments assumed to be wrong.",
         bounds=(0, 0.499),
-        methods=("dpo",),
+        methods=("dpo", "cpo", "simpo", "arpo"),
+    )
+    gamma_ratio: float = _setting(
+        0.5,
+        "Loss",
+        "SimPO's target margin γ as a share of β: by how much the average log-probabilities have to differ.",
+        bounds=(0, 10),
+        methods=("simpo",),
+    )
+    nll_weight: float = _setting(
+        1.0,
+        "Loss",
+        "Weight of the language modelling term on the chosen reply; 0 leaves it out.",
+        bounds=(0, 100),
+        methods=("cpo", "simpo", "arpo"),
+        by_method={"simpo": 0.0},
+    )
+    arpo_form: str = _setting(
+        "code",
+        "Loss",
+        "How the penalty on the rejected reply adapts: min(c1·exp(c2·gap) − 1, 1) as in the authors' code, or without "
+        "c1 as in their paper.",
+        choices=("code", "paper"),
+        methods=("arpo",),
+    )
+    arpo_c1: float = _setting(0.9, "Loss", "ARPO's factor c1; the paper's form has none.", bounds=(0, 10), methods=("arpo",))
+    arpo_c2: float = _setting(0.4, "Loss", "ARPO's exponent c2 (η in the paper).", bounds=(0, 10), methods=("arpo",))
+    desirable_weight: float = _setting(
+        1.0, "Loss", "KTO's weight of replies that are wanted.", bounds=(0, 100), methods=("kto",)
+    )
+    undesirable_weight: float = _setting(
+        1.0, "Loss", "KTO's weight of replies that are not wanted.", bounds=(0, 100), methods=("kto",)
     )
     margin: str = _setting(
         "small",
         "Loss",
         "By how much the chosen reply has to win: significantly, slightly, negligibly = small 1, 1/3, 0; "
-        "large 3, 1, 0. Unsure and ungraded pairs count as 0. In DPO it becomes an offset (ODPO).",
-        choices=tuple(MARGIN_PRESETS),
-        methods=("reward", "dpo"),
-        by_method={"dpo": "none"},
+        "large 3, 1, 0; custom as written below; file takes each pair's own margin. Unsure and ungraded pairs count "
+        "as 0. In DPO it becomes an offset (ODPO).",
+        choices=(*MARGIN_PRESETS, "custom", "file"),
+        methods=PAIR_METHODS,
+        by_method={method: "none" for method in PAIR_METHODS if method != "reward"},
+    )
+    margin_map: str = _setting(
+        "significantly=1, slightly=0.5, negligibly=0",
+        "Loss",
+        "The numbers of a custom margin, one for each grade.",
+        methods=PAIR_METHODS,
+    )
+    soft_labels: str = _setting(
+        "off",
+        "Loss",
+        "How sure a label is: always; the share of votes for the chosen reply; that share with one vote added to each "
+        "side; or soft_label of the file.",
+        choices=("off", "votes", "smoothed votes", "file"),
+        methods=SOFT_LABEL_METHODS,
+    )
+    pair_weights: str = _setting(
+        "off",
+        "Loss",
+        "How much a pair counts: all alike; by its number of votes; by how far they agree; or weight of the file. "
+        "Weights are scaled to mean 1.",
+        choices=("off", "votes", "agreement", "file"),
     )
     center_rewards: float = _setting(
         0.0,
@@ -166,9 +250,26 @@ class TrainingConfig:
     precision: str = _setting(
         "auto",
         "Memory and speed",
-        "Arithmetic of the forward pass; weights stay in fp32. auto: bf16 on a GPU, fp32 on a CPU. "
-        "bf16 halves the time on CPUs that have it (AVX-512 BF16, AMX) and is slow on others.",
+        "Arithmetic of the forward pass; weights stay in fp32. auto: bf16 on a GPU, on a CPU where it is measured to "
+        "be faster (AVX-512 BF16, AMX).",
         choices=("auto", "fp32", "bf16"),
+    )
+    layout: str = _setting(
+        "auto",
+        "Memory and speed",
+        "How pairs lie in memory. shared computes the prompt once for both replies, plain once for each; auto shares "
+        "where the model allows it. The numbers are the same.",
+        choices=("auto", "shared", "plain"),
+        methods=PAIR_METHODS,
+    )
+    packing: bool = _setting(
+        False,
+        "Memory and speed",
+        "Puts several conversations into one row without letting them see each other: no padding. Pays on a GPU.",
+        methods=("sft",),
+    )
+    length_buckets: bool = _setting(
+        True, "Memory and speed", "Lets pairs of like length meet in a forward pass, which saves padding."
     )
     lora_r: int = _setting(
         0, "Memory and speed", "Rank of LoRA adapters on all linear layers; 0 trains every weight.", bounds=(0, 1024)
@@ -176,8 +277,11 @@ class TrainingConfig:
     lora_alpha: int = _setting(
         32, "Memory and speed", "Scale of the adapters; usually twice the rank.", bounds=(1, 4096)
     )
-    gradient_checkpointing: bool = _setting(
-        False, "Memory and speed", "Recompute activations: less memory, about a fifth slower."
+    gradient_checkpointing: str = _setting(
+        "auto",
+        "Memory and speed",
+        "Recompute activations: less memory, about a fifth slower. auto: only where the longest batch would not fit.",
+        choices=("auto", "on", "off"),
     )
     logging_steps: int = _setting(5, "Records", "Steps between two points of the curves.", bounds=(1, 10**6))
     eval_steps: int = _setting(
@@ -223,9 +327,31 @@ class TrainingConfig:
         """Tokens that a prompt keeps at least when its pair is cut."""
         return self.max_prompt_length or self.max_length // 2
 
-    def margin_of(self, grade: str | None) -> float:
-        """The number that a grade becomes in the loss; 0 for unsure and for no grade."""
-        return MARGIN_PRESETS[self.margin].get(grade or "", 0.0)
+    @property
+    def reads_single_replies(self) -> bool:
+        """Whether records of one reply are data for the method, beside pairs."""
+        return self.method in ("sft", "kto")
+
+    def margin_of(self, grade: str | None, own: float = 0.0) -> float:
+        """The number that a grade becomes in the loss (``own`` when the file says); 0 for unsure and for no grade."""
+        if self.margin == "file":
+            return own
+        numbers = parse_margin_map(self.margin_map) if self.margin == "custom" else MARGIN_PRESETS[self.margin]
+        return numbers.get(grade or "", 0.0)
+
+
+def parse_margin_map(text: str) -> dict[str, float]:
+    """``significantly=1, slightly=0.5`` as numbers by grade; raises ValueError with the reason."""
+    numbers: dict[str, float] = {}
+    for part in filter(None, (part.strip() for part in text.split(","))):
+        grade, equals, value = (piece.strip() for piece in part.partition("="))
+        if not equals or grade not in GRADES:
+            raise ValueError(f"must be written as {GRADES[0]}=1, {GRADES[1]}=0.5, {GRADES[2]}=0")
+        number = float(_parse_number(float, value))
+        if abs(number) > LARGEST_MARGIN:
+            raise ValueError(f"must be at most {LARGEST_MARGIN:g}")
+        numbers[grade] = number
+    return numbers
 
 
 def list_settings(method: str) -> list[Setting]:
@@ -241,7 +367,7 @@ def list_settings(method: str) -> list[Setting]:
                 name=item.name,
                 type=type(default),
                 default=default,
-                label=item.name.replace("_", " ").capitalize().replace("Lora", "LoRA"),
+                label=name_setting(item.name),
                 help=item.metadata["help"],
                 group=item.metadata["group"],
                 minimum=minimum,
@@ -253,13 +379,26 @@ def list_settings(method: str) -> list[Setting]:
     return settings
 
 
+def name_setting(name: str) -> str:
+    """``lora_r`` as LoRA r: how a form names it unless it knows better."""
+    label = name.replace("_", " ").capitalize()
+    for word in ("LoRA", "DPO", "IPO", "ARPO", "NLL"):
+        label = label.replace(word.capitalize(), word)
+    return label
+
+
 def _check_value(setting: Setting, value: Any) -> Any:
+    if setting.name == "gradient_checkpointing":  # a yes or no in earlier versions
+        value = {"true": "on", "false": "off"}.get(str(value).lower(), value)
     if setting.choices:
         if value not in setting.choices:
             raise ValueError(f"must be one of {', '.join(setting.choices)}")
         return value
     if setting.type is bool:
         return _parse_bool(value)
+    if setting.type is str:
+        parse_margin_map(str(value))
+        return str(value).strip()
     number = _parse_number(setting.type, value)
     if setting.minimum is not None and number < setting.minimum:
         raise ValueError(f"must be at least {setting.minimum:g}")
@@ -297,6 +436,4 @@ def _check_together(values: Mapping[str, Any]) -> list[tuple[str, str]]:
     errors = []
     if values["max_prompt_length"] >= values["max_length"]:
         errors.append(("max_prompt_length", "must be smaller than max_length, or no room is left for the replies"))
-    if values.get("label_smoothing") and values.get("margin", "none") != "none":
-        errors.append(("label_smoothing", "cannot be combined with a margin: a flipped label has no margin of its own"))
     return errors

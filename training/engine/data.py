@@ -1,25 +1,32 @@
-"""Reads exported comparisons (JSON Lines, one pair a line) and turns them into token ids.
+"""Reads exported comparisons (JSON Lines, one record a line) and turns them into token ids.
 
     {"prompt": [{"role": "user", "content": "…"}], "chosen": [{"role": "assistant", "content": "…"}], "rejected": […],
-     "margin": null, "grade": "slightly", "votes": 2, "comparison_id": 7, "prompt_id": 3}
+     "margin": null, "grade": "slightly", "votes": 3, "votes_for": 2, "comparison_id": 7, "prompt_id": 3}
 
-Other keys are ignored. A line that is no such pair fails the run with its number and the reason; a pair that is well
+SFT and KTO also read records of one reply, KTO with a verdict on it:
+
+    {"prompt": […], "completion": [{"role": "assistant", "content": "…"}], "label": true}
+
+Other keys are ignored. A line that is no such record fails the run with its number and the reason; one that is well
 formed but cannot be trained on (identical sides, too long) is left out and counted.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
+import math
+import random
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from transformers import PreTrainedTokenizerBase
 
-from models_registry.inference.chat import EncodedPair, UnusablePairError, encode_pair
+from models_registry.inference.chat import UnusablePairError, encode_pair, encode_reply
 from models_registry.inference.program import ProgramError
 from training.engine.config import GRADES, TrainingConfig
 
@@ -28,24 +35,56 @@ MAX_REPORTED = 5
 
 
 @dataclass(frozen=True)
-class Pair:
-    """One comparison as exported."""
+class Record:
+    """One line of the file: two replies, the better one first, or one reply with a verdict."""
 
     prompt: list[Message]
-    chosen: list[Message]
-    rejected: list[Message]
-    grade: str | None
+    replies: tuple[list[Message], ...]
+    labels: tuple[bool, ...]
+    """Which replies are wanted: (True, False) for a pair."""
+    grade: str | None = None
+    margin: float = 0.0
+    votes: int = 0
+    votes_for: int = 0
+    votes_chosen_left: int | None = None
+    soft_label: float | None = None
+    weight: float | None = None
+
+    @property
+    def is_pair(self) -> bool:
+        return len(self.replies) == 2
 
 
 @dataclass(frozen=True)
 class Row:
-    """One comparison ready for training."""
+    """One record ready for training."""
 
-    pair: EncodedPair
-    margin: float
-    grade: str | None
-    length_gap: int
+    prompt: list[int]
+    replies: tuple[list[int], ...]
+    labels: tuple[bool, ...]
+    margin: float = 0.0
+    soft_label: float = 1.0
+    """Probability that the chosen side is the better one."""
+    weight: float = 1.0
+    grade: str | None = None
+    length_gap: int = 0
     """Characters by which the chosen reply is longer than the rejected one."""
+    position: float | None = None
+    """Share of the votes for which the chosen reply stood on the left; None when unknown."""
+
+    @property
+    def is_pair(self) -> bool:
+        return len(self.replies) == 2
+
+    @property
+    def length(self) -> int:
+        """Tokens of the longest of its sequences."""
+        return len(self.prompt) + max(map(len, self.replies))
+
+    @property
+    def tokens(self) -> int:
+        """Tokens of all its sequences, each with its prompt."""
+        return len(self.prompt) * len(self.replies) + sum(map(len, self.replies))
 
 
 @dataclass
@@ -77,26 +116,20 @@ def load_dataset(path: Path, tokenizer: PreTrainedTokenizerBase, config: Trainin
     digest = hash_file(path)
     if sha256 and digest != sha256:
         raise ProgramError("bad_data", f"{path.name} is not the file this run was made for: its SHA-256 is {digest}.")
-    pairs = read_pairs(path)
-    dataset = Dataset(rows=[], sha256=digest, read=len(pairs))
-    for pair in pairs:
+    records = read_records(path, config)
+    dataset = Dataset(rows=[], sha256=digest, read=len(records))
+    for record in records:
         try:
-            row = encode_row(tokenizer, pair, config)
+            row, cuts = encode_row(tokenizer, record, config)
         except UnusablePairError as unusable:
             dataset.dropped[unusable.code] += 1
             continue
-        encoded = row.pair
-        if encoded.is_cut and config.overlong == "drop":
+        if cuts and config.overlong == "drop":
             dataset.dropped["too_long"] += 1
             continue
-        cuts = {
-            "prompt": encoded.prompt_cut,
-            "chosen": encoded.chosen_cut,
-            "rejected": encoded.rejected_cut,
-            "any": encoded.is_cut,
-        }
-        dataset.cut.update(name for name, cut in cuts.items() if cut)
+        dataset.cut.update([*cuts, "any"] if cuts else [])
         dataset.rows.append(row)
+    dataset.rows = normalise_weights(dataset.rows)
     return dataset
 
 
@@ -107,30 +140,81 @@ def require_rows(dataset: Dataset, path: Path) -> None:
         raise ProgramError("no_data", f"{path.name} holds no pair to train on: {reasons}.")
 
 
-def encode_row(tokenizer: PreTrainedTokenizerBase, pair: Pair, config: TrainingConfig) -> Row:
-    """Encodes one pair; raises UnusablePairError."""
-    encoded = encode_pair(tokenizer, pair.prompt, pair.chosen, pair.rejected, config.max_length, config.prompt_limit)
-    gap = _count_characters(pair.chosen) - _count_characters(pair.rejected)
-    return Row(pair=encoded, margin=config.margin_of(pair.grade), grade=pair.grade, length_gap=gap)
+def encode_row(
+    tokenizer: PreTrainedTokenizerBase, record: Record, config: TrainingConfig
+) -> tuple[Row, dict[str, int]]:
+    """The record as token ids, and how many tokens were cut where. Raises UnusablePairError."""
+    limits = config.max_length, config.prompt_limit
+    if record.is_pair:
+        pair = encode_pair(tokenizer, record.prompt, *record.replies, *limits)
+        prompt, replies = pair.prompt, (pair.chosen, pair.rejected)
+        cuts = {"prompt": pair.prompt_cut, "chosen": pair.chosen_cut, "rejected": pair.rejected_cut}
+        gap = _count_characters(record.replies[0]) - _count_characters(record.replies[1])
+    else:
+        single = encode_reply(tokenizer, record.prompt, record.replies[0], *limits)
+        prompt, replies, gap = single.prompt, (single.reply,), 0
+        cuts = {"prompt": single.prompt_cut, "chosen" if record.labels[0] else "rejected": single.reply_cut}
+    row = Row(
+        prompt=prompt,
+        replies=replies,
+        labels=record.labels,
+        margin=config.margin_of(record.grade, record.margin),
+        soft_label=_choose_soft_label(record, config),
+        weight=_choose_weight(record, config),
+        grade=record.grade,
+        length_gap=gap,
+        position=None if record.votes_chosen_left is None else record.votes_chosen_left / max(1, record.votes_for),
+    )
+    return row, {name: count for name, count in cuts.items() if count}
 
 
-def read_pairs(path: Path) -> list[Pair]:
-    """All pairs of the file. Raises ProgramError ``bad_data`` naming the first bad lines and their reasons."""
-    pairs: list[Pair] = []
+def normalise_weights(rows: list[Row]) -> list[Row]:
+    """Weights with mean 1, so that they shift attention between rows and leave the step size alone."""
+    total = math.fsum(row.weight for row in rows)
+    if not rows or all(row.weight == 1.0 for row in rows) or total == 0:
+        return rows
+    return [dataclasses.replace(row, weight=row.weight * len(rows) / total) for row in rows]
+
+
+def pair_with_strangers(rows: Sequence[Row], seed: int) -> list[tuple[list[int], ...]]:
+    """For each row replies to other prompts, as many as it has: what KTO measures its KL divergence on.
+
+    Each row gets the replies of the next row with another prompt in an order drawn from ``seed``. Raises ProgramError
+    ``no_data`` when all prompts are the same.
+    """
+    order = list(range(len(rows)))
+    random.Random(f"strangers:{seed}").shuffle(order)
+    strangers: list[tuple[list[int], ...]] = [()] * len(rows)
+    for place, number in enumerate(order):
+        row = rows[number]
+        following = (order[(place + step) % len(order)] for step in range(1, len(order)))
+        other = next((rows[candidate] for candidate in following if rows[candidate].prompt != row.prompt), None)
+        if other is None:
+            raise ProgramError("no_data", "KTO needs at least two different prompts.")
+        room = max(1, max(map(len, row.replies)))  # no longer than the row itself: lengths keep to their limit
+        strangers[number] = tuple(
+            other.replies[reply % len(other.replies)][:room] for reply in range(len(row.replies))
+        )
+    return strangers
+
+
+def read_records(path: Path, config: TrainingConfig) -> list[Record]:
+    """All records of the file. Raises ProgramError ``bad_data`` naming the first bad lines and their reasons."""
+    records: list[Record] = []
     problems: list[str] = []
     for number, line in _number_lines(path):
         try:
-            pairs.append(parse_pair(line))
+            records.append(parse_record(line, config))
         except ValueError as error:
             problems.append(f"line {number}: {error}")
     if problems:
         more = f" (and {len(problems) - MAX_REPORTED} more)" if len(problems) > MAX_REPORTED else ""
         raise ProgramError("bad_data", f"{path.name}: {'; '.join(problems[:MAX_REPORTED])}{more}")
-    return pairs
+    return records
 
 
-def parse_pair(line: bytes) -> Pair:
-    """One line as a pair. Raises ValueError with the field and the reason."""
+def parse_record(line: bytes, config: TrainingConfig) -> Record:
+    """One line as a record that ``config`` can use. Raises ValueError with the field and the reason."""
     try:
         record = json.loads(line)
     except UnicodeDecodeError as error:
@@ -139,15 +223,65 @@ def parse_pair(line: bytes) -> Pair:
         raise ValueError(f"is no valid JSON ({error})") from error
     if not isinstance(record, dict):
         raise ValueError("must be a JSON object")
+    prompt = _read_messages(record, "prompt")
+    if "completion" in record and config.reads_single_replies:
+        label = record.get("label", None if config.method == "kto" else True)
+        if not isinstance(label, bool):
+            raise ValueError("label must be true or false")
+        replies: tuple[list[Message], ...] = (_read_messages(record, "completion"),)
+        labels: tuple[bool, ...] = (label,)
+    else:
+        replies, labels = (_read_messages(record, "chosen"), _read_messages(record, "rejected")), (True, False)
     grade = record.get("grade")
     if grade is not None and grade not in GRADES:
         raise ValueError(f"grade must be one of {', '.join(GRADES)} or null")
-    return Pair(
-        prompt=_read_messages(record, "prompt"),
-        chosen=_read_messages(record, "chosen"),
-        rejected=_read_messages(record, "rejected"),
+    votes = int(_read_number(record, "votes", 0, least=0))
+    chosen_left = _read_number(record, "votes_chosen_left", None, least=0)
+    return Record(
+        prompt=prompt,
+        replies=replies,
+        labels=labels,
         grade=grade,
+        margin=_read_number(record, "margin", 0.0) if config.margin == "file" else 0.0,
+        votes=votes,
+        votes_for=int(_read_number(record, "votes_for", votes, least=0)),
+        votes_chosen_left=None if chosen_left is None else int(chosen_left),
+        soft_label=_read_number(record, "soft_label", None, least=0, most=1),
+        weight=_read_number(record, "weight", None, least=0),
     )
+
+
+def _choose_soft_label(record: Record, config: TrainingConfig) -> float:
+    if config.soft_labels == "votes" and record.votes:
+        return record.votes_for / record.votes
+    if config.soft_labels == "smoothed votes" and record.votes:
+        return (record.votes_for + 1) / (record.votes + 2)  # Laplace's rule: one vote is no certainty
+    if config.soft_labels == "file" and record.soft_label is not None:
+        return record.soft_label
+    return 1.0
+
+
+def _choose_weight(record: Record, config: TrainingConfig) -> float:
+    if config.pair_weights == "votes":
+        return float(max(1, record.votes))
+    if config.pair_weights == "agreement" and record.votes:
+        return max(0.0, 2 * record.votes_for / record.votes - 1)
+    if config.pair_weights == "file" and record.weight is not None:
+        return record.weight
+    return 1.0
+
+
+def _read_number(
+    record: dict[str, Any], key: str, default: Any, *, least: float = -math.inf, most: float = math.inf
+) -> Any:
+    value = record.get(key)
+    if value is None:
+        return default
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise ValueError(f"{key} must be a number")
+    if not least <= value <= most:
+        raise ValueError(f"{key} must be {f'at least {least:g}' if most == math.inf else f'from {least:g} to {most:g}'}")
+    return value
 
 
 def hash_file(path: Path) -> str:

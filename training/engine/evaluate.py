@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from training.engine.batches import Batch
+from training.engine.batches import Arrangement, Batch
 from training.engine.context import Context
 from training.engine.data import Row
 from training.engine.methods.base import Method
@@ -22,27 +22,36 @@ from training.engine.stats import (
 
 
 def evaluate(
-    context: Context, scorer: nn.Module, method: Method, rows: Sequence[Row], reference: ReferenceLogps | None
-) -> tuple[dict[str, float], list[float]]:
-    """Metrics as averages over pairs (never of batch averages), and for each row whether the chosen reply won."""
+    context: Context,
+    scorer: nn.Module,
+    method: Method,
+    rows: Sequence[Row],
+    arrangement: Arrangement,
+    reference: ReferenceLogps | None,
+    kl: Tensor | None = None,
+) -> tuple[dict[str, float], dict[str, list[float]]]:
+    """Metrics as averages over rows (never of batch averages), and what they are averages of, by row."""
 
     def compute(batch: Batch) -> dict[str, Tensor]:
+        batch.kl = kl
         terms = method.compute_terms(scorer(batch), batch)
-        values = {**terms.logged, "pair_loss": terms.pair_loss}
+        values = {**terms.logged, "row_loss": terms.row_loss}
         return values if terms.token_loss is None else values | {"token_loss": terms.token_loss}
 
     scorer.eval()
-    columns = map_rows(
-        context, rows, compute, message="Evaluating", reference=reference, prompt_of_chosen=method.reads_prompt
-    )
+    columns = map_rows(context, rows, compute, arrangement, message="Evaluating", reference=reference)
     scorer.train()
-    metrics = {f"eval_{name}": float(column.double().mean()) for name, column in columns.items() if "_loss" not in name}
-    metrics["eval_loss"] = float(columns["pair_loss"].double().mean())
+    metrics = {
+        f"eval_{name}": float(column.double().nanmean())
+        for name, column in columns.items()
+        if name not in ("row_loss", "token_loss") and not bool(column.isnan().all())
+    }
+    units, tokens = sum(map(method.count_units, rows)), sum(map(method.count_tokens, rows))
+    metrics["eval_loss"] = float(columns["row_loss"].double().sum()) / units
     if "token_loss" in columns:
-        tokens = sum(method.count_tokens(row) for row in rows)
         metrics["eval_nll_loss"] = float(columns["token_loss"].double().sum()) / max(1, tokens)
-        metrics["eval_loss"] += metrics["eval_nll_loss"]
-    return metrics, columns["rewards/accuracies"].tolist()
+        metrics["eval_loss"] += method.token_weight * metrics["eval_nll_loss"]
+    return metrics, {name: column.tolist() for name, column in columns.items()}
 
 
 def describe_evaluation(

@@ -1,28 +1,27 @@
-"""Token log-probabilities and scores of padded pair batches, without computing what no loss reads.
+"""The model as a function of batches: summed log-probabilities of a policy, scores of a reward model.
 
-Two savings, both exact: the output head runs only at the positions whose log-probability is wanted (never over a whole
-prompt), and no attention mask is built, because padding stands on the right where causal attention cannot see it.
-Models for which this does not hold (a head that scales or caps its logits, say) are found by
-:func:`agrees_with_full_forward` and get the ordinary forward pass.
+Only what a loss reads is computed: the output head runs at the positions whose log-probability is wanted (never over a
+whole prompt) and never holds the logits of all of them, and prompts can be shared between their replies (layouts.py).
+Where an architecture does not allow one of these savings, :func:`find_savings` says so and the plain way is taken: the
+model's own forward pass on ordinary padded rows, which is also what the tests hold the rest against.
 """
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from training.engine.batches import Batch
-
-HEAD_CHUNK_ELEMENTS = 2**26
-"""Logits held at once (256 MiB in fp32); beyond that the head works in chunks and recomputes them for the gradient."""
+from training.engine.head import score_targets
+from training.engine.layouts import make_mask
 
 
 class PolicyScorer(nn.Module):
-    """A causal language model as a function from batch to token log-probabilities."""
+    """A causal language model as a function from batch to summed log-probabilities."""
 
     def __init__(self, model: Any, autocast: torch.dtype | None = None) -> None:
         super().__init__()
@@ -31,24 +30,22 @@ class PolicyScorer(nn.Module):
         self.reads_hidden_states = True
 
     def forward(self, batch: Batch) -> Tensor:
-        """[2B, T-1] fp32: log p(token t+1 | tokens to t) at the wanted positions, 0 elsewhere."""
-        targets = batch.input_ids[:, 1:].flatten()[batch.wanted]
+        """[S + B] fp32: sums over the tokens of each reply, then of each prompt (0 where none were wanted)."""
         with _autocast(batch.input_ids.device, self.autocast):
-            logps = self._wanted_logps(batch, targets)
-        shape = batch.token_mask.shape
-        flat = torch.zeros(shape.numel(), dtype=torch.float32, device=logps.device)
-        return flat.index_copy(0, batch.wanted, logps).view(shape)
+            logps = self._score(batch)
+        sums = torch.zeros(batch.segment_count, dtype=torch.float32, device=logps.device)
+        return sums.index_add(0, batch.segments, logps)
 
-    def _wanted_logps(self, batch: Batch, targets: Tensor) -> Tensor:
+    def _score(self, batch: Batch) -> Tensor:
         causal: Any = _unwrap(self.model)
         if not self.reads_hidden_states:
-            logits = self.model(input_ids=batch.input_ids, attention_mask=_padding_mask(batch), use_cache=False).logits[
-                :, :-1
-            ]
-            return _score_targets(logits.flatten(0, 1)[batch.wanted], targets)
-        hidden = causal.base_model(input_ids=batch.input_ids, use_cache=False).last_hidden_state
-        wanted = hidden[:, :-1].flatten(0, 1).index_select(0, batch.wanted)
-        return _head_logps(causal.get_output_embeddings(), wanted, targets)
+            logits = self.model(**_inputs(causal, batch, mask_padding=True), use_cache=False).logits
+            wanted = logits.flatten(0, 1).index_select(0, batch.wanted)
+            return -F.cross_entropy(wanted.float(), batch.targets, reduction="none")
+        hidden = causal.base_model(**_inputs(causal, batch), use_cache=False).last_hidden_state
+        return score_targets(
+            causal.get_output_embeddings(), hidden.flatten(0, 1).index_select(0, batch.wanted), batch.targets
+        )
 
 
 class RewardScorer(nn.Module):
@@ -58,60 +55,81 @@ class RewardScorer(nn.Module):
         super().__init__()
         self.model = model
         self.autocast = autocast
+        self.reads_hidden_states = hasattr(_unwrap(model), "score")  # an encoder has a pooled head instead
 
     def forward(self, batch: Batch) -> Tensor:
-        """[2B] fp32: the score read at each sequence's last token, found by length (a token id can lie)."""
+        """[S] fp32: the score read at each side's last token, found by position (a token id can lie)."""
         classifier: Any = _unwrap(self.model)
         with _autocast(batch.input_ids.device, self.autocast):
-            if not hasattr(classifier, "score"):  # an encoder with a pooled head
-                output = self.model(input_ids=batch.input_ids, attention_mask=_padding_mask(batch))
-                return _as_scores(output.logits)
-            hidden = classifier.base_model(input_ids=batch.input_ids, use_cache=False).last_hidden_state
-        rows = torch.arange(len(hidden), device=hidden.device)
-        last = hidden[rows, batch.lengths - 1]
+            if not self.reads_hidden_states:
+                scores = _as_scores(self.model(**_inputs(classifier, batch, mask_padding=True)).logits)
+                return scores[batch.ends // batch.input_ids.shape[1]]
+            hidden = classifier.base_model(**_inputs(classifier, batch), use_cache=False).last_hidden_state
+        last = hidden.flatten(0, 1).index_select(0, batch.ends)
         return _as_scores(classifier.score(last.to(_weight_dtype(classifier.score))))
 
 
-def sum_completions(token_logps: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
-    """Summed log-probabilities of the chosen and of the rejected replies, each [B]."""
-    chosen, rejected = (token_logps * batch.completion_mask).sum(-1).chunk(2)
-    return chosen, rejected
-
-
-def average_completions(token_logps: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
-    """Mean log-probability a token of the chosen and of the rejected replies, each [B]."""
-    sums = (token_logps * batch.completion_mask).sum(-1)
-    chosen, rejected = (sums / batch.completion_mask.sum(-1).clamp(min=1)).chunk(2)
-    return chosen, rejected
+@torch.no_grad()
+def agree(one: Tensor, other: Tensor, autocast: torch.dtype | None, tolerance: float = 1e-3) -> bool:
+    """Whether two ways to the same sums give the same numbers, to within the arithmetic's digits."""
+    scale = 1.0 if autocast is None else 100.0  # bf16 has three digits
+    return bool(((one - other).abs() <= tolerance * scale * (1 + other.abs())).all())
 
 
 @torch.no_grad()
-def agrees_with_full_forward(scorer: PolicyScorer, batch: Batch, tolerance: float = 1e-3) -> bool:
-    """Whether the short way gives the log-probabilities of the model's own forward pass, on one batch."""
-    short = scorer(batch)
-    scorer.reads_hidden_states = False
-    full = scorer(batch)
-    scorer.reads_hidden_states = True
-    scale = 1.0 if scorer.autocast is None else 100.0  # bf16 has three digits
-    return bool(((short - full).abs() <= tolerance * scale * (1 + full.abs())).all())
+def find_savings(scorer: PolicyScorer | RewardScorer, plain: Batch, shared: Batch, longest: int) -> tuple[bool, bool]:
+    """Whether hidden states may be read past the head, and whether prompts may be shared, for this architecture.
+
+    ``plain`` and ``shared`` hold the same rows in two layouts, ``longest`` is the length of the longest sequence of all.
+    Leaves ``scorer.reads_hidden_states`` set.
+    """
+    reads_hidden_states = scorer.reads_hidden_states
+    if reads_hidden_states and isinstance(scorer, PolicyScorer):
+        short = scorer(plain)
+        scorer.reads_hidden_states = False
+        reads_hidden_states = agree(short, scorer(plain), scorer.autocast)
+        scorer.reads_hidden_states = reads_hidden_states
+    shares = False
+    sides = len(plain.side_rows)  # the prompts' sums are not asked for in both
+    if reads_hidden_states and longest <= find_window(_unwrap(scorer.model)):
+        try:
+            shares = agree(scorer(shared)[:sides], scorer(plain)[:sides], scorer.autocast)
+        except (RuntimeError, TypeError, ValueError):  # a model that takes no such mask or positions
+            shares = False
+    return reads_hidden_states, shares
 
 
-def _head_logps(head: Any, hidden: Tensor, targets: Tensor) -> Tensor:
-    """[N] log-probabilities of ``targets`` [N] from hidden states [N, H], in chunks when the logits are many."""
-    vocabulary = int(head.weight.shape[0])
-    size = max(1, HEAD_CHUNK_ELEMENTS // vocabulary)
-    if len(hidden) <= size:
-        return _score_targets(head(hidden), targets)
-    chunks = zip(torch.split(hidden, size), torch.split(targets, size), strict=True)
-    return torch.cat([checkpoint(_score_chunk, head, *chunk, use_reentrant=False) for chunk in chunks])
+def find_window(model: Any) -> float:
+    """How many tokens back every layer sees: a mask of ours would take a shorter window away. inf without windows."""
+    config = model.config.get_text_config()
+    layers = getattr(config, "layer_types", None)
+    sliding = any("sliding" in kind or "chunked" in kind for kind in layers) if layers else True
+    sizes = [getattr(config, name, None) for name in ("sliding_window", "attention_chunk_size")]
+    return min([float(size) for size in sizes if size], default=math.inf) if sliding else math.inf
 
 
-def _score_chunk(head: nn.Module, hidden: Tensor, targets: Tensor) -> Tensor:
-    return _score_targets(head(hidden), targets)
+def _inputs(model: Any, batch: Batch, *, mask_padding: bool = False) -> dict[str, Tensor]:
+    """What the model is called with. A plain row needs no mask: its padding stands on the right, where causal attention
+    does not look."""
+    inputs = {"input_ids": batch.input_ids}
+    if batch.trees is not None and batch.branches is not None and batch.position_ids is not None:
+        sees = make_mask(batch.trees, batch.branches)
+        inputs["position_ids"] = batch.position_ids
+        inputs["attention_mask"] = sees if _takes_bool_masks(model) else _as_bias(sees)
+    elif mask_padding:
+        width = batch.input_ids.shape[1]
+        steps = torch.arange(width, device=batch.row_lengths.device)
+        inputs["attention_mask"] = (steps < batch.row_lengths[:, None]).long()
+    return inputs
 
 
-def _score_targets(logits: Tensor, targets: Tensor) -> Tensor:
-    return -F.cross_entropy(logits.float(), targets, reduction="none")
+def _takes_bool_masks(model: Any) -> bool:
+    return str(model.config._attn_implementation) == "sdpa"
+
+
+def _as_bias(sees: Tensor) -> Tensor:
+    """What is added to attention scores: 0 where the key is seen."""
+    return torch.zeros(sees.shape, device=sees.device).masked_fill(~sees, torch.finfo(torch.bfloat16).min)
 
 
 def _unwrap(model: Any) -> Any:
@@ -121,11 +139,6 @@ def _unwrap(model: Any) -> Any:
 
 def _as_scores(output: Tensor) -> Tensor:
     return output.squeeze(-1).float()
-
-
-def _padding_mask(batch: Batch) -> Tensor:
-    width = batch.input_ids.shape[1]
-    return (torch.arange(width, device=batch.lengths.device) < batch.lengths[:, None]).long()
 
 
 def _weight_dtype(module: nn.Module) -> torch.dtype:

@@ -1,12 +1,13 @@
 """The training loop: one for all methods.
 
-A step sees up to batch_size × gradient_accumulation × processes pairs. Its loss is the average over all its pairs (and,
+A step sees up to batch_size × gradient_accumulation × processes rows. Its loss is the average over all its rows (and,
 for terms counted by token, over all its tokens), however they are spread.
 """
 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import math
 import time
 from collections.abc import Sequence
@@ -18,13 +19,13 @@ import torch
 from torch import Tensor, nn
 
 from models_registry.inference.program import ProgramError
-from training.engine.batches import MicroBatch, plan_epoch, take_share
+from training.engine.batches import Arrangement, Batch, MicroBatch, plan_epoch, take_share
 from training.engine.checkpoint import Checkpoint, save_checkpoint
 from training.engine.context import Context, StopRequested
 from training.engine.data import Row
 from training.engine.evaluate import evaluate
 from training.engine.logps import PolicyScorer, RewardScorer
-from training.engine.methods.base import Method
+from training.engine.methods.base import Method, Terms, compare_with_reference
 from training.engine.optimizer import (
     learning_rate_at,
     list_trainable,
@@ -33,7 +34,7 @@ from training.engine.optimizer import (
     restore_optimizer,
     restore_weights,
 )
-from training.engine.passes import ReferenceLogps, make_batch
+from training.engine.passes import ReferenceLogps, make_batch, map_rows
 from training.engine.tally import Tally
 
 TAIL_SHARE = 0.2
@@ -46,9 +47,11 @@ class Job:
 
     scorer: PolicyScorer | RewardScorer
     method: Method
-    train_rows: Sequence[Row]
-    eval_rows: Sequence[Row]
+    splits: dict[str, Sequence[Row]]
+    """``train``, ``eval`` and, for methods that estimate a KL divergence, ``train strangers`` and ``eval strangers``:
+    the same prompts with replies to other ones."""
     reference: dict[str, ReferenceLogps]
+    arrangement: Arrangement
     checkpoints: Path
     identity: dict[str, Any]
     """What a checkpoint must agree on to be taken up."""
@@ -64,7 +67,7 @@ class Progress:
     seconds: float = 0.0
     tail: Tally = field(default_factory=Tally)
     eval_metrics: dict[str, float] = field(default_factory=dict)
-    eval_wins: list[float] = field(default_factory=list)
+    eval_columns: dict[str, list[float]] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         kept = {name: getattr(self, name) for name in ("step", "tokens", "pairs", "seconds")}
@@ -87,8 +90,9 @@ class Trainer:
         self.window = Tally()
         self.spoiled_at = torch.tensor(-1, device=context.device)
         self.micro_size = self.config.batch_size * context.accelerator.num_processes
+        self.rows, self.eval_rows = job.splits["train"], job.splits.get("eval", [])
         self.steps_per_epoch = math.ceil(
-            math.ceil(len(job.train_rows) / self.micro_size) / self.config.gradient_accumulation
+            math.ceil(len(self.rows) / self.micro_size) / self.config.gradient_accumulation
         )
         by_epochs = max(1, math.ceil(self.config.epochs * self.steps_per_epoch))
         self.total_steps = min(by_epochs, self.config.max_steps or by_epochs)
@@ -152,36 +156,26 @@ class Trainer:
         self.context.note(f"Taken up from step {self.progress.step} of {self.total_steps}.")
 
     def _step(self, micro_batches: list[MicroBatch]) -> None:
-        """One optimizer step over all pairs of ``micro_batches``."""
-        context, job, progress = self.context, self.job, self.progress
+        """One optimizer step over all rows of ``micro_batches``."""
+        context, method, progress = self.context, self.job.method, self.progress
         accelerator = context.accelerator
-        rows = [row for micro_batch in micro_batches for row in micro_batch]
-        pairs = len(rows)
-        tokens = sum(job.method.count_tokens(job.train_rows[row]) for row in rows)
+        rows = [self.rows[number] for micro_batch in micro_batches for number in micro_batch]
+        units, tokens = sum(map(method.count_units, rows)), sum(map(method.count_tokens, rows))
+        kl = self._estimate_kl(micro_batches) if method.needs_kl else None
         step_loss = torch.zeros((), device=context.device)
         in_tail = progress.step >= min(self.total_steps - 1, (1 - TAIL_SHARE) * self.total_steps)
         tallies = [self.window, progress.tail] if in_tail else [self.window]
         for number, micro_batch in enumerate(micro_batches, start=1):
-            share, weights = take_share(micro_batch, accelerator.process_index, accelerator.num_processes)
-            batch = make_batch(
-                context,
-                job.train_rows,
-                share,
-                reference=job.reference.get("train"),
-                prompt_of_chosen=job.method.reads_prompt,
-                weights=weights,
-            )
+            batch = self._make_share("train", micro_batch, sides=method.sides)
+            batch.kl = kl
             last = number == len(micro_batches)
             with contextlib.nullcontext() if last else accelerator.no_sync(self.wrapped):
-                terms = job.method.compute_terms(self.wrapped(batch), batch)
-                loss = (terms.pair_loss * batch.weights).sum() / pairs
-                if terms.token_loss is not None:
-                    loss = loss + (terms.token_loss * batch.weights).sum() / tokens
+                terms = method.compute_terms(self.wrapped(batch), batch)
+                loss = average_terms(terms, batch, units, tokens, method.token_weight)
                 accelerator.backward(loss * accelerator.num_processes)  # processes are averaged; we want their sum
             step_loss += loss.detach()
             for tally in tallies:
-                tally.add_terms(terms, batch.weights)
-            progress.tokens += sum(_count_row_tokens(job.train_rows[row]) for row in micro_batch)
+                tally.add_terms(terms, batch.present)
 
         grad_norm = accelerator.clip_grad_norm_(self.wrapped.parameters(), self.config.max_grad_norm or math.inf)
         for group in self.optimizer.param_groups:
@@ -189,19 +183,65 @@ class Trainer:
         self.optimizer.step()
         self.optimizer.zero_grad()
         progress.step += 1
-        progress.pairs += pairs
+        progress.pairs += len(rows)
+        progress.tokens += sum(row.tokens for row in rows)
         for tally in tallies:
-            tally.add_step(step_loss, grad_norm, pairs, tokens)
+            tally.add_step(step_loss, grad_norm, tokens)
         spoiled = ~(torch.isfinite(step_loss) & torch.isfinite(grad_norm)) & (self.spoiled_at < 0)
         self.spoiled_at = torch.where(spoiled, progress.step, self.spoiled_at)
 
+    def _make_share(self, split: str, micro_batch: MicroBatch, *, sides: int | None = None) -> Batch:
+        """This process's part of a micro-batch."""
+        accelerator = self.context.accelerator
+        share, present = take_share(micro_batch, accelerator.process_index, accelerator.num_processes)
+        arrangement = dataclasses.replace(self.job.arrangement, sides=sides)
+        reference = self.job.reference.get(split)
+        return make_batch(
+            self.context, self.job.splits[split], share, arrangement, reference=reference, present=present
+        )
+
+    @torch.no_grad()
+    def _estimate_kl(self, micro_batches: list[MicroBatch]) -> Tensor:
+        """[] mean over all replies to other prompts in the step of log π − log π_ref, at least 0 (KTO, eq. 7)."""
+        totals = torch.zeros(2, device=self.context.device)
+        for micro_batch in micro_batches:
+            batch = self._make_share("train strangers", micro_batch)
+            counted = batch.present[batch.side_rows]
+            ratios = compare_with_reference(self.wrapped(batch), batch)
+            totals += torch.stack([(ratios * counted).sum(), counted.sum()])
+        if self.context.accelerator.num_processes > 1:
+            totals = self.context.accelerator.reduce(totals, "sum")
+        return (totals[0] / totals[1]).clamp(min=0)
+
+    def _estimate_eval_kl(self) -> Tensor:
+        """[] the same over all held-out rows."""
+
+        def compute(batch: Batch) -> dict[str, Tensor]:
+            zeros = torch.zeros_like(batch.margins)
+            ratios = compare_with_reference(self.wrapped(batch), batch)
+            return {"ratio": zeros.index_add(0, batch.side_rows, ratios)}
+
+        rows = self.job.splits["eval strangers"]
+        self.wrapped.eval()
+        ratios = map_rows(
+            self.context,
+            rows,
+            compute,
+            self.job.arrangement,
+            message="Evaluating",
+            reference=self.job.reference["eval strangers"],
+        )["ratio"]
+        self.wrapped.train()
+        return (ratios.sum() / sum(len(row.replies) for row in rows)).clamp(min=0).to(self.context.device)
+
     def _plan_epoch(self, epoch: int) -> list[list[MicroBatch]]:
         return plan_epoch(
-            [row.pair.length for row in self.job.train_rows],
+            [row.length for row in self.rows],
             micro_size=self.micro_size,
             accumulation=self.config.gradient_accumulation,
             seed=self.config.seed,
             epoch=epoch,
+            buckets=self.config.length_buckets,
         )
 
     def _log(self) -> None:
@@ -218,25 +258,29 @@ class Trainer:
                 "num_tokens": self.progress.tokens,
             }
         )
-        parts = [
-            f"{name} {values[name]:.4g}" for name in ("loss", "rewards/margins", "rewards/accuracies", "grad_norm")
-        ]
+        shown = ("loss", "rewards/margins", "rewards/accuracies", "nll_loss", "grad_norm")
+        parts = [f"{name} {values[name]:.4g}" for name in shown if name in values]
         self.context.print(f"step {step}/{self.total_steps}  {'  '.join(parts)}")
 
     def _evaluate(self) -> None:
         self._require_finite()
-        if not self.job.eval_rows:
+        if not self.eval_rows:
             return
-        metrics, wins = evaluate(
-            self.context, self.wrapped, self.job.method, self.job.eval_rows, self.job.reference.get("eval")
+        job = self.job
+        metrics, columns = evaluate(
+            self.context,
+            self.wrapped,
+            job.method,
+            self.eval_rows,
+            job.arrangement,
+            job.reference.get("eval"),
+            self._estimate_eval_kl() if job.method.needs_kl else None,
         )
-        self.progress.eval_metrics, self.progress.eval_wins = metrics, wins
+        self.progress.eval_metrics, self.progress.eval_columns = metrics, columns
         step = self.progress.step
         self.context.program.log_metrics({"step": step, "epoch": round(step / self.steps_per_epoch, 4), **metrics})
-        self.context.print(
-            f"step {step}/{self.total_steps}  eval_loss {metrics['eval_loss']:.4g}  "
-            f"eval_rewards/accuracies {metrics['eval_rewards/accuracies']:.3f}"
-        )
+        parts = [f"{name} {metrics[name]:.4g}" for name in ("eval_loss", "eval_rewards/accuracies") if name in metrics]
+        self.context.print(f"step {step}/{self.total_steps}  {'  '.join(parts)}")
 
     def _save(self) -> None:
         self._require_finite()
@@ -282,12 +326,17 @@ class Trainer:
             )
 
 
+def average_terms(terms: Terms, batch: Batch, units: int, tokens: int, token_weight: float) -> Tensor:
+    """[] this batch's share of the loss of a step with so many units and tokens in all."""
+    counted = batch.weights * batch.present
+    loss = (terms.row_loss * counted).sum() / units
+    if terms.token_loss is not None and tokens:
+        loss = loss + token_weight * (terms.token_loss * counted).sum() / tokens
+    return loss
+
+
 def _trainable_tensors(model: nn.Module) -> dict[str, Tensor]:
     return {name: weight.detach() for name, weight in list_trainable(model).items()}
-
-
-def _count_row_tokens(row: Row) -> int:
-    return 2 * len(row.pair.prompt) + len(row.pair.chosen) + len(row.pair.rejected)
 
 
 def _read_random_state() -> dict[str, Tensor]:

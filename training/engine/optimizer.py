@@ -15,7 +15,7 @@ COSINE_FLOOR = 0.1
 
 def learning_rate_at(step: int, total_steps: int, config: TrainingConfig) -> float:
     """Learning rate of step ``step`` (from 0) of ``total_steps``."""
-    warmup = math.ceil(config.warmup_ratio * total_steps)
+    warmup = min(total_steps, max(config.warmup_steps, math.ceil(config.warmup_ratio * total_steps)))
     if step < warmup:
         return config.learning_rate * (step + 1) / (warmup + 1)
     progress = (step - warmup) / max(1, total_steps - warmup)
@@ -24,6 +24,8 @@ def learning_rate_at(step: int, total_steps: int, config: TrainingConfig) -> flo
     if config.schedule == "cosine":
         wave = 0.5 * (1 + math.cos(math.pi * progress))
         return config.learning_rate * (COSINE_FLOOR + (1 - COSINE_FLOOR) * wave)
+    if config.schedule == "inverse square root":
+        return config.learning_rate * math.sqrt(max(1, warmup) / (step + 1))
     return config.learning_rate
 
 

@@ -7,33 +7,29 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from training.engine.batches import Batch, collate, take_share
+from training.engine.batches import Arrangement, Batch, collate, take_share
 from training.engine.context import Context
 from training.engine.data import Row
 
-ReferenceLogps = tuple[list[float], list[float]]
-"""Summed log-probabilities under the reference, of the chosen and of the rejected replies, by row."""
+ReferenceLogps = list[list[float]]
+"""Summed log-probabilities under the reference, by row and then by reply."""
 
 
 def make_batch(
     context: Context,
     rows: Sequence[Row],
     indices: Sequence[int],
+    arrangement: Arrangement,
     *,
-    reference: ReferenceLogps | None,
-    prompt_of_chosen: bool,
-    weights: Sequence[float] | None = None,
+    reference: ReferenceLogps | None = None,
+    present: Sequence[float] | None = None,
 ) -> Batch:
     """The rows with these numbers as a batch on the device."""
-    picked = None
-    if reference is not None:
-        picked = ([reference[0][index] for index in indices], [reference[1][index] for index in indices])
     batch = collate(
         [rows[index] for index in indices],
-        pad_id=context.pad_id,
-        weights=weights,
-        reference_logps=picked,
-        prompt_of_chosen=prompt_of_chosen,
+        arrangement,
+        present=present,
+        reference_logps=None if reference is None else [reference[index] for index in indices],
     )
     return batch.to(context.device)
 
@@ -43,30 +39,29 @@ def map_rows(
     context: Context,
     rows: Sequence[Row],
     compute: Callable[[Batch], dict[str, Tensor]],
+    arrangement: Arrangement,
     *,
     message: str,
     reference: ReferenceLogps | None = None,
-    prompt_of_chosen: bool = False,
 ) -> dict[str, Tensor]:
-    """Values [rows] on the CPU, by name, in the order of ``rows``; ``compute`` gives them for a batch.
+    """Values [rows] on the CPU, by name, in the order of ``rows``; ``compute`` gives them [B] for a batch.
 
     Longest rows come first, so that a batch too large for the device fails at once. Raises StopRequested.
     """
     world, rank = context.accelerator.num_processes, context.accelerator.process_index
-    order = sorted(range(len(rows)), key=lambda index: -rows[index].pair.length)
+    order = sorted(range(len(rows)), key=lambda index: -rows[index].length)
     size = context.config.batch_size * world
     columns: dict[str, Tensor] = {}
     for start in range(0, len(order), size):
         context.check_stop()
         context.report(f"{message} {start}/{len(rows)}", always=start == 0)
-        share, weights = take_share(order[start : start + size], rank, world)
-        batch = make_batch(context, rows, share, reference=reference, prompt_of_chosen=prompt_of_chosen)
-        if not any(weights):
-            compute(batch)  # keeps the processes in step; another one has this row
-            continue
-        for name, values in compute(batch).items():
-            column = columns.setdefault(name, torch.zeros(len(rows), device=context.device))
-            column[torch.tensor(share, device=context.device)] = values.float()
+        share, present = take_share(order[start : start + size], rank, world)
+        values = compute(make_batch(context, rows, share, arrangement, reference=reference, present=present))
+        if not any(present):
+            continue  # computed to keep the processes in step; another one has this row
+        for name, column in values.items():
+            whole = columns.setdefault(name, torch.zeros(len(rows), device=context.device))
+            whole[torch.tensor(share, device=context.device)] = column.float()
     if world > 1:
         names = sorted(columns)  # each row was filled by exactly one process
         gathered = context.accelerator.reduce(torch.stack([columns[name] for name in names]), "sum")

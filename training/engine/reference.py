@@ -1,7 +1,7 @@
-"""The reference's log-probabilities: computed once, before training, and kept in the run folder.
+"""The reference's log-probabilities: computed once, before training, and shared by all runs that need the same ones.
 
 The reference is the base itself, so before the first step the policy is the reference and no second model is needed.
-The file carries a key of everything that the numbers depend on; with any other key it is computed anew.
+The file is named by a key of everything that the numbers depend on: data, model, tokenizer, template and settings.
 """
 
 from __future__ import annotations
@@ -17,15 +17,16 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from models_registry.inference.folders import find_weight_files
-from training.engine.batches import Batch
+from training.engine.batches import Arrangement, Batch
 from training.engine.checkpoint import write_tensors
 from training.engine.context import Context
 from training.engine.data import Row, hash_file
-from training.engine.logps import PolicyScorer, sum_completions
+from training.engine.logps import PolicyScorer
+from training.engine.methods.base import sum_replies
 from training.engine.passes import ReferenceLogps, map_rows
 
-FILE_NAME = "reference.safetensors"
-SIDES = ("chosen", "rejected")
+KEPT_FILES = 200
+"""The cache forgets the least recently used beyond these; 100,000 pairs take 0.8 MB."""
 TEXT_FILES = (
     "config.json",
     "tokenizer.json",
@@ -51,48 +52,66 @@ def load_or_compute_reference(
     context: Context,
     scorer: PolicyScorer,
     splits: Mapping[str, Sequence[Row]],
+    arrangement: Arrangement,
     *,
     key: str,
-    folders: Sequence[Path],
+    folder: Path,
 ) -> dict[str, ReferenceLogps]:
-    """Log-probabilities for each split. A file with the same key is looked for in ``folders``; the first has it then.
+    """Log-probabilities for each split, from ``folder`` if a run with the same key left them there."""
+    path = folder / f"{key}.safetensors"
+    tensors = _read_cache(path, splits)
+    if tensors is not None:
+        context.note("The reference's log-probabilities were taken from an earlier run on the same data and model.")
+    else:
+        tensors = {
+            split: _compute(context, scorer, rows, arrangement) for split, rows in splits.items() if rows
+        }
+        if not all(bool(torch.isfinite(column[column == column]).all()) for column in tensors.values()):
+            context.note("The base model gives some replies a probability that is no finite number.")
+        if context.accelerator.is_main_process:
+            folder.mkdir(parents=True, exist_ok=True)
+            write_tensors(path, tensors)
+            _forget_oldest(folder)
+    return {
+        split: [column[: len(row.replies)] for row, column in zip(splits[split], tensor.tolist(), strict=True)]
+        for split, tensor in tensors.items()
+    }
 
-    An attempt looks into the one before it only, so what is found there is written here for the next one.
-    """
-    for folder in folders:
-        cached = _read_cache(folder / FILE_NAME, key, splits)
-        if cached is not None:
-            context.print(f"Reference log-probabilities taken from {folder / FILE_NAME}.")
-            if folder != folders[0] and context.accelerator.is_main_process:
-                write_tensors(folders[0] / FILE_NAME, cached, {"key": key})
-            return _by_split(cached, splits)
+
+def _compute(
+    context: Context, scorer: PolicyScorer, rows: Sequence[Row], arrangement: Arrangement
+) -> Tensor:
+    """[rows, most replies of a row]; NaN where a row has fewer replies."""
+    most = max(len(row.replies) for row in rows)
 
     def compute(batch: Batch) -> dict[str, Tensor]:
-        chosen, rejected = sum_completions(scorer(batch), batch)
-        return {"chosen": chosen, "rejected": rejected}
+        table = torch.full((len(batch.margins), most), torch.nan, device=batch.margins.device)
+        table[batch.side_rows, batch.side_replies] = sum_replies(scorer(batch), batch)
+        return {str(reply): table[:, reply] for reply in range(most)}
 
-    tensors: dict[str, Tensor] = {}
-    for split, rows in splits.items():
-        columns = map_rows(context, rows, compute, message="Computing reference log-probabilities")
-        tensors |= {f"{split}/{side}": column for side, column in columns.items()}
-    if not all(bool(torch.isfinite(column).all()) for column in tensors.values()):
-        context.note("The base model gives some replies a probability that is no finite number.")
-    if context.accelerator.is_main_process:
-        write_tensors(folders[0] / FILE_NAME, tensors, {"key": key})
-    return _by_split(tensors, splits)
+    columns = map_rows(context, rows, compute, arrangement, message="Computing reference log-probabilities")
+    return torch.stack([columns[str(reply)] for reply in range(most)], dim=1)
 
 
-def _read_cache(path: Path, key: str, splits: Mapping[str, Sequence[Row]]) -> dict[str, Tensor] | None:
-    if not path.is_file():
-        return None
+def _read_cache(path: Path, splits: Mapping[str, Sequence[Row]]) -> dict[str, Tensor] | None:
+    wanted = {split: len(rows) for split, rows in splits.items() if rows}
     try:
         with safe_open(path, framework="pt") as file:
-            if (file.metadata() or {}).get("key") != key:
-                return None
-            return {f"{split}/{side}": file.get_tensor(f"{split}/{side}") for split in splits for side in SIDES}
-    except (SafetensorError, KeyError):
+            found = {split: file.get_tensor(split) for split in wanted}
+    except (OSError, SafetensorError, KeyError):
         return None
+    if any(len(tensor) != wanted[split] for split, tensor in found.items()):
+        return None
+    path.touch()
+    return found
 
 
-def _by_split(tensors: Mapping[str, Tensor], splits: Mapping[str, Sequence[Row]]) -> dict[str, ReferenceLogps]:
-    return {split: (tensors[f"{split}/chosen"].tolist(), tensors[f"{split}/rejected"].tolist()) for split in splits}
+def _forget_oldest(folder: Path) -> None:
+    def used_at(path: Path) -> float:
+        try:
+            return path.stat().st_mtime
+        except OSError:  # another run forgot it first
+            return 0.0
+
+    for path in sorted(folder.glob("*.safetensors"), key=used_at, reverse=True)[KEPT_FILES:]:
+        path.unlink(missing_ok=True)

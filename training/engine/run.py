@@ -10,6 +10,7 @@ import dataclasses
 import json
 import os
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,11 +28,15 @@ from training.engine.card import write_card
 from training.engine.checkpoint import FOLDER, find_checkpoint
 from training.engine.config import ConfigErrors, TrainingConfig
 from training.engine.context import Context, StopRequested
-from training.engine.data import Dataset, load_dataset, require_rows
+from training.engine.batches import Arrangement
+from training.engine.data import Dataset, Row, load_dataset, pair_with_strangers, require_rows
+from training.engine.layouts import PACKED, SHARED
 from training.engine.evaluate import describe_evaluation
-from training.engine.logps import PolicyScorer, RewardScorer, agrees_with_full_forward
+from training.engine.logps import PolicyScorer, RewardScorer, find_savings
 from training.engine.loop import Job, Progress, Trainer
 from training.engine.methods import make_method
+from training.engine.methods.base import Method
+from training.engine.precision import choose_bf16
 from training.engine.passes import ReferenceLogps, make_batch
 from training.engine.reference import fingerprint_model, load_or_compute_reference, make_key
 from training.engine.spec import RunSpec
@@ -93,19 +98,21 @@ def prepare(program: Program) -> Prepared:
 
     context.report("Reading the data")
     data = read_data(context, spec, tokenizer)
+    method = make_method(config)
+    splits = make_splits(data, method, config)
     context.report("Loading the model")
     fingerprint = fingerprint_model(spec.model)
-    method = make_method(config)
     model = load_trainee(spec.model, tokenizer, config, reward=method.trains_reward_model).to(context.device)
-    scorer = make_scorer(context, model, data["train"])
+    scorer, arrangement = make_scorer(context, model, method, data["train"].rows)
     reference: dict[str, ReferenceLogps] = {}
     if method.needs_reference and isinstance(scorer, PolicyScorer):
         reference = load_or_compute_reference(
             context,
             scorer.eval(),
-            {name: dataset.rows for name, dataset in data.items() if dataset.rows},
-            key=make_key(_describe_inputs(context, data, fingerprint)),
-            folders=[folder for folder in (program.folder, spec.resume_from) if folder],
+            splits,
+            dataclasses.replace(arrangement, with_prompt=False),
+            key=make_key(_describe_inputs(context, data, fingerprint, scorer.autocast)),
+            folder=spec.reference_cache or program.folder / "reference",
         )
     if config.lora_r:
         scorer.model = add_adapters(model, config, reward=method.trains_reward_model)
@@ -114,9 +121,9 @@ def prepare(program: Program) -> Prepared:
     job = Job(
         scorer=scorer,
         method=method,
-        train_rows=data["train"].rows,
-        eval_rows=data["eval"].rows if "eval" in data else [],
+        splits=splits,
         reference=reference,
+        arrangement=arrangement,
         checkpoints=program.folder / FOLDER,
         identity=_identify(context, data["train"], fingerprint),
     )
@@ -148,6 +155,18 @@ def read_data(context: Context, spec: RunSpec, tokenizer: PreTrainedTokenizerBas
     return data
 
 
+def make_splits(data: dict[str, Dataset], method: Method, config: TrainingConfig) -> dict[str, Sequence[Row]]:
+    """The rows by part, and for methods that need them the same prompts with replies to other ones."""
+    splits: dict[str, Sequence[Row]] = {name: dataset.rows for name, dataset in data.items() if dataset.rows}
+    if method.needs_kl:
+        for name, rows in list(splits.items()):
+            strangers = pair_with_strangers(rows, config.seed)
+            splits[f"{name} strangers"] = [
+                dataclasses.replace(row, replies=replies) for row, replies in zip(rows, strangers, strict=True)
+            ]
+    return splits
+
+
 def read_spec(folder: Path) -> RunSpec:
     """The run's specification; raises ProgramError ``bad_config``."""
     try:
@@ -166,21 +185,28 @@ def fit_to_model(context: Context, context_length: int | None) -> TrainingConfig
     return dataclasses.replace(config, max_length=context_length, max_prompt_length=prompt)
 
 
-def make_scorer(context: Context, model: Any, dataset: Dataset) -> PolicyScorer | RewardScorer:
-    """The model as a function of batches; a policy with an unusual head is found here and gets the full forward."""
-    bf16 = context.config.precision == "bf16" or (
-        context.config.precision == "auto" and context.device.type == "cuda" and torch.cuda.is_bf16_supported()
-    )
-    autocast = torch.bfloat16 if bf16 else None
-    if context.config.method == "reward":
-        return RewardScorer(model, autocast)
-    scorer = PolicyScorer(model, autocast)
-    shortest = sorted(range(len(dataset.rows)), key=lambda index: dataset.rows[index].pair.length)[:2]
-    sample = make_batch(context, dataset.rows, shortest, reference=None, prompt_of_chosen=True)
-    if not agrees_with_full_forward(scorer, sample):
-        scorer.reads_hidden_states = False
+def make_scorer(
+    context: Context, model: Any, method: Method, rows: Sequence[Row]
+) -> tuple[PolicyScorer | RewardScorer, Arrangement]:
+    """The model as a function of batches, and how to lay rows out for it: the fastest way that gives its own numbers."""
+    config = context.config
+    autocast = torch.bfloat16 if choose_bf16(config.precision, context.device) else None
+    scorer = RewardScorer(model, autocast) if method.trains_reward_model else PolicyScorer(model, autocast)
+    arrangement = Arrangement(context.pad_id, with_prompt=method.reads_prompt)
+    shortest = sorted(range(len(rows)), key=lambda index: rows[index].length)[:2]
+    plain = make_batch(context, rows, shortest, dataclasses.replace(arrangement, with_prompt=True))
+    shared = make_batch(context, rows, shortest, dataclasses.replace(arrangement, layout=PACKED))
+    longest = max(row.length for row in rows)
+    reads_hidden_states, shares = find_savings(scorer.eval(), plain, shared, longest)
+    if not reads_hidden_states:
         context.note("This architecture needs the full forward pass, which costs more memory.")
-    return scorer
+    if not shares and (config.layout != "plain" or config.packing):
+        context.note("This architecture does not allow prompts to be shared; each reply repeats its prompt.")
+    if shares and config.packing:
+        arrangement = dataclasses.replace(arrangement, layout=PACKED, capacity=config.max_length)
+    elif shares and config.layout != "plain":
+        arrangement = dataclasses.replace(arrangement, layout=SHARED)
+    return scorer, arrangement
 
 
 def resume(trainer: Trainer, context: Context, spec: RunSpec) -> None:
@@ -198,7 +224,6 @@ def resume(trainer: Trainer, context: Context, spec: RunSpec) -> None:
 
 def describe_result(context: Context, progress: Progress, trainer: Trainer, data: dict[str, Dataset]) -> dict[str, Any]:
     """What the supervisor files: figures of training and evaluation, and what became of every row."""
-    eval_rows = trainer.job.eval_rows
     return {
         "method": context.config.method,
         "steps": progress.step,
@@ -210,23 +235,34 @@ def describe_result(context: Context, progress: Progress, trainer: Trainer, data
         "processes": context.accelerator.num_processes,
         "train": {
             "metrics": progress.tail.read(context),
-            "length_baseline": describe_length_baseline([row.length_gap for row in trainer.job.train_rows]),
+            "length_baseline": describe_length_baseline([row.length_gap for row in trainer.rows if row.is_pair]),
         },
-        "eval": describe_evaluation(eval_rows, progress.eval_metrics, progress.eval_wins) if eval_rows else None,
+        "eval": _describe_eval(trainer.eval_rows, progress) if trainer.eval_rows else None,
         "data": {name: dataset.count() for name, dataset in data.items()},
         "settings": context.config.to_dict(),
         "notes": context.notes,
     }
 
 
-def _describe_inputs(context: Context, data: dict[str, Dataset], fingerprint: dict[str, str]) -> dict[str, Any]:
+def _describe_eval(rows: Sequence[Row], progress: Progress) -> dict[str, Any]:
+    """Of the held-out pairs; records of one reply are in the averages alone."""
+    pairs = [number for number, row in enumerate(rows) if row.is_pair]
+    columns = {name: [values[number] for number in pairs] for name, values in progress.eval_columns.items()}
+    return describe_evaluation([rows[number] for number in pairs], progress.eval_metrics, columns)
+
+
+def _describe_inputs(
+    context: Context, data: dict[str, Dataset], fingerprint: dict[str, str], autocast: torch.dtype | None
+) -> dict[str, Any]:
     """All that the reference's log-probabilities depend on."""
     config = context.config
     return {
         "data": {name: dataset.sha256 for name, dataset in data.items()},
         "model": fingerprint,
         "lengths": [config.max_length, config.prompt_limit, config.overlong],
-        "precision": [config.precision, context.device.type],
+        "arithmetic": [str(autocast), context.device.type],
+        "strangers": config.seed if config.method == "kto" else None,
+        "labels": config.reads_single_replies,
     }
 
 

@@ -31,6 +31,8 @@ class RunSpec:
     model_name: str
     train_sha256: str
     """Expected digest of ``train_file``; empty when not given."""
+    reference_cache: Path | None = None
+    """A folder of reference log-probabilities that runs share; each run has its own when not given."""
 
     @classmethod
     def read(cls, path: Path) -> RunSpec:
@@ -48,7 +50,7 @@ class RunSpec:
         errors = [(key, "must be a path") for key in ("model", "train_file") if not _is_path(raw.get(key))]
         errors += [
             (key, "must be a path or null")
-            for key in ("eval_file", "resume_from")
+            for key in ("eval_file", "resume_from", "reference_cache")
             if raw.get(key) is not None and not _is_path(raw[key])
         ]
         values = raw.get("values", {})
@@ -75,6 +77,7 @@ class RunSpec:
             config=config,
             model_name=str(raw.get("model_name") or Path(raw["model"]).name),
             train_sha256=str(raw.get("train_sha256") or ""),
+            reference_cache=locate("reference_cache"),
         )
 
 

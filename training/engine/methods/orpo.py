@@ -1,10 +1,11 @@
 """ORPO: language modelling on the chosen reply and an odds ratio against the rejected one; no reference model.
 
     odds(y) = P(y) / (1 − P(y)),  log P(y) = mean log-probability a token
-    L = NLL(chosen) − β·log σ(log odds(y_w) − log odds(y_l))
+    z = log odds(y_w) − log odds(y_l)
+    L = NLL(chosen) − β·log σ(z − m)
 
 Hong, Lee & Thorne (arXiv 2403.07691), equations 6 and 7. The NLL covers prompt and chosen reply, as their code has it,
-or the reply alone.
+or the reply alone. A margin m asks for log odds that differ by more.
 """
 
 from __future__ import annotations
@@ -12,14 +13,22 @@ from __future__ import annotations
 import math
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from training.engine.batches import Batch
 from training.engine.config import TrainingConfig
 from training.engine.data import Row
-from training.engine.logps import average_completions
-from training.engine.methods.base import Terms, log_rewards
+from training.engine.methods.base import (
+    Method,
+    Terms,
+    average_replies,
+    count_predicted,
+    log_pair,
+    logistic_loss,
+    negative_log_likelihood,
+    prompt_logps,
+    split_pairs,
+)
 
 LARGEST_LOGP = -1e-7
 """Where 1 − P would round to 0 in fp32 (the odds of a certainty are infinite)."""
@@ -40,31 +49,22 @@ def log_odds_ratio(chosen: Tensor, rejected: Tensor) -> Tensor:
     return (chosen - rejected) - (log1mexp(chosen) - log1mexp(rejected))
 
 
-class ORPOMethod:
+class ORPOMethod(Method):
     name = "orpo"
-    trains_reward_model = False
-    needs_reference = False
 
     def __init__(self, config: TrainingConfig) -> None:
         self.beta = config.beta
         self.reads_prompt = config.nll_over == "prompt and chosen"
 
     def count_tokens(self, row: Row) -> int:
-        length = len(row.pair.prompt) + len(row.pair.chosen)
-        return length - 1 if self.reads_prompt else length - max(1, len(row.pair.prompt))
+        return count_predicted(row) + (max(0, len(row.prompt) - 1) if self.reads_prompt else 0)
 
     def compute_terms(self, scores: Tensor, batch: Batch) -> Terms:
-        """``scores`` [2B, T-1] token log-probabilities, those of the chosen side's prompt included if read."""
-        chosen, rejected = average_completions(scores, batch)
+        """``scores`` [2B + B] summed log-probabilities, the prompts' last if they are read."""
+        chosen, rejected = split_pairs(average_replies(scores, batch), batch)
         ratio = log_odds_ratio(chosen, rejected)
-        mask = batch.token_mask if self.reads_prompt else batch.completion_mask
-        nll = -(scores * mask).chunk(2)[0].sum(-1)
-        log_sigmoid = F.logsigmoid(ratio)
-        logged = log_rewards(self.beta * chosen, self.beta * rejected)
-        logged |= {
-            "logps/chosen": chosen.detach(),
-            "logps/rejected": rejected.detach(),
-            "log_odds_ratio": log_sigmoid.detach(),
-            "log_odds_chosen": ratio.detach(),
-        }
-        return Terms(pair_loss=-self.beta * log_sigmoid, logged=logged, token_loss=nll)
+        loss = logistic_loss(ratio, batch)
+        logged = log_pair(self.beta, chosen, rejected)
+        logged |= {"log_odds_ratio": -loss.detach(), "log_odds_chosen": ratio.detach()}
+        nll = negative_log_likelihood(scores, batch) - prompt_logps(scores, batch)
+        return Terms(self.beta * loss, logged, token_loss=nll)
