@@ -10,9 +10,15 @@ from models_registry.models import LeasedWork, ModelVersion
 
 
 class Method(models.TextChoices):
+    SFT = "sft", "SFT"
     REWARD = "reward", _("Reward model")
     DPO = "dpo", "DPO"
+    IPO = "ipo", "IPO"
+    KTO = "kto", "KTO"
     ORPO = "orpo", "ORPO"
+    CPO = "cpo", "CPO"
+    SIMPO = "simpo", "SimPO"
+    ARPO = "arpo", "ARPO"
 
 
 class Run(LeasedWork):

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from django.conf import settings
 from django.contrib.auth.models import User
 from django.db import IntegrityError, transaction
 from django.utils.translation import gettext as _
@@ -90,10 +91,12 @@ def train_model(work: Run, supervisor: Supervisor) -> None:
         "method": work.method,
         "model": str(base.folder),
         "model_name": base.name,
+        "licence": base.licence,
         "train_file": str(version.train_path),
         "train_sha256": version.train_sha256,
         "eval_file": str(version.eval_path) if version.eval_rows else None,
         "resume_from": _find_resumable(work),
+        "reference_cache": str(settings.DATA_DIR / "reference-cache"),
         "values": work.config,
     }
     job = ProgramJob(
@@ -140,7 +143,7 @@ def _check_parts(dataset_version: DatasetVersion, base_model: ModelVersion, meth
         errors.append(("dataset_version", _("%(version)s has no training pairs.") % {"version": dataset_version}))
     if not base_model.is_ready:
         errors.append(("base_model", _("%(model)s is not ready yet.") % {"model": base_model}))
-    elif method in (Method.DPO, Method.ORPO) and base_model.kind != ModelKind.POLICY:
+    elif method != Method.REWARD and base_model.kind != ModelKind.POLICY:
         words = {"method": Method(method).label, "model": base_model}
         errors.append(("base_model", _("%(method)s needs a policy; %(model)s is a reward model.") % words))
     return errors

@@ -98,8 +98,8 @@ def plan_epoch(
 ) -> list[list[MicroBatch]]:
     """Steps of one epoch, each a list of up to ``accumulation`` micro-batches of up to ``micro_size`` rows.
 
-    Rows are shuffled, sorted by length within windows (unless ``buckets`` is off), cut into micro-batches, and these are
-    shuffled again, so that padding is small while every step still mixes lengths. Each row comes exactly once.
+    Rows are shuffled, sorted by length within windows (unless ``buckets`` is off), cut into micro-batches, and these
+    are shuffled again, so that padding is small while every step still mixes lengths. Each row comes exactly once.
     """
     generator = random.Random(f"{seed}:{epoch}")
     order = list(range(len(lengths)))
@@ -132,7 +132,9 @@ def collate(
 ) -> Batch:
     """Makes one batch of rows; ``reference_logps`` are given by row, then by reply."""
     trees = [Tree(row.prompt, row.replies[: arrangement.sides]) for row in rows]
-    layout = lay_out(trees, _choose_layout(trees, arrangement), pad_id=arrangement.pad_id, capacity=arrangement.capacity)
+    layout = lay_out(
+        trees, _choose_layout(trees, arrangement), pad_id=arrangement.pad_id, capacity=arrangement.capacity
+    )
 
     sides = [(reply, row) for row, tree in enumerate(trees) for reply in range(len(tree.branches))]
     order = sorted(range(len(sides)), key=sides.__getitem__)  # by reply, then by row

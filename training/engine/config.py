@@ -133,8 +133,8 @@ class TrainingConfig:
     dpo_loss: str = _setting(
         "sigmoid",
         "Loss",
-        "sigmoid is the paper's, smoothed as conservative DPO; robust corrects for a known share of wrong labels; hinge "
-        "stops at a gap of one.",
+        "sigmoid is the paper's, smoothed as conservative DPO; robust corrects for a known share of wrong labels; "
+        "hinge stops at a gap of one.",
         choices=("sigmoid", "robust", "hinge"),
         methods=("dpo",),
     )
@@ -175,7 +175,9 @@ class TrainingConfig:
         choices=("code", "paper"),
         methods=("arpo",),
     )
-    arpo_c1: float = _setting(0.9, "Loss", "ARPO's factor c1; the paper's form has none.", bounds=(0, 10), methods=("arpo",))
+    arpo_c1: float = _setting(
+        0.9, "Loss", "ARPO's factor c1; the paper's form has none.", bounds=(0, 10), methods=("arpo",)
+    )
     arpo_c2: float = _setting(0.4, "Loss", "ARPO's exponent c2 (η in the paper).", bounds=(0, 10), methods=("arpo",))
     desirable_weight: float = _setting(
         1.0, "Loss", "KTO's weight of replies that are wanted.", bounds=(0, 100), methods=("kto",)

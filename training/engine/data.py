@@ -144,9 +144,13 @@ def encode_row(
     tokenizer: PreTrainedTokenizerBase, record: Record, config: TrainingConfig
 ) -> tuple[Row, dict[str, int]]:
     """The record as token ids, and how many tokens were cut where. Raises UnusablePairError."""
+    if config.method == "sft" and not record.labels[0]:
+        raise UnusablePairError("not_wanted", "SFT learns from wanted replies alone.")
     limits = config.max_length, config.prompt_limit
+    replies: tuple[list[int], ...]
     if record.is_pair:
-        pair = encode_pair(tokenizer, record.prompt, *record.replies, *limits)
+        chosen, rejected = record.replies
+        pair = encode_pair(tokenizer, record.prompt, chosen, rejected, *limits)
         prompt, replies = pair.prompt, (pair.chosen, pair.rejected)
         cuts = {"prompt": pair.prompt_cut, "chosen": pair.chosen_cut, "rejected": pair.rejected_cut}
         gap = _count_characters(record.replies[0]) - _count_characters(record.replies[1])
@@ -192,9 +196,7 @@ def pair_with_strangers(rows: Sequence[Row], seed: int) -> list[tuple[list[int],
         if other is None:
             raise ProgramError("no_data", "KTO needs at least two different prompts.")
         room = max(1, max(map(len, row.replies)))  # no longer than the row itself: lengths keep to their limit
-        strangers[number] = tuple(
-            other.replies[reply % len(other.replies)][:room] for reply in range(len(row.replies))
-        )
+        strangers[number] = tuple(other.replies[reply % len(other.replies)][:room] for reply in range(len(row.replies)))
     return strangers
 
 
@@ -280,7 +282,9 @@ def _read_number(
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         raise ValueError(f"{key} must be a number")
     if not least <= value <= most:
-        raise ValueError(f"{key} must be {f'at least {least:g}' if most == math.inf else f'from {least:g} to {most:g}'}")
+        raise ValueError(
+            f"{key} must be {f'at least {least:g}' if most == math.inf else f'from {least:g} to {most:g}'}"
+        )
     return value
 
 

@@ -20,18 +20,18 @@ CHUNK_ELEMENTS = 2**26
 _ROWS_AT_ONCE = 256
 
 
-def score_targets(head: nn.Module, hidden: Tensor, targets: Tensor) -> Tensor:
+def score_targets(head: Any, hidden: Tensor, targets: Tensor) -> Tensor:
     """[N] fp32 log-probabilities of ``targets`` [N] after hidden states [N, H]."""
     score = _score_by_product if _is_one_matrix(head, hidden) else _score_by_cross_entropy
-    size = max(1, CHUNK_ELEMENTS // int(head.weight.shape[0]))  # type: ignore[arg-type]
+    size = max(1, CHUNK_ELEMENTS // int(head.weight.shape[0]))
     if len(hidden) <= size:
         return score(head, hidden, targets)
     parts = zip(torch.split(hidden, size), torch.split(targets, size), strict=True)
     return torch.cat([checkpoint(score, head, *part, use_reentrant=False) for part in parts])
 
 
-def _is_one_matrix(head: nn.Module, hidden: Tensor) -> bool:
-    return type(head) is nn.Linear and head.bias is None and hidden.device.type == "cpu"
+def _is_one_matrix(head: Any, hidden: Tensor) -> bool:
+    return type(head) is nn.Linear and "bias" not in dict(head.named_parameters()) and hidden.device.type == "cpu"
 
 
 def _score_by_cross_entropy(head: nn.Module, hidden: Tensor, targets: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ model's own forward pass on ordinary padded rows, which is also what the tests h
 
 from __future__ import annotations
 
+import contextlib
 import math
 from typing import Any
 
@@ -69,34 +70,34 @@ class RewardScorer(nn.Module):
         return _as_scores(classifier.score(last.to(_weight_dtype(classifier.score))))
 
 
-@torch.no_grad()
-def agree(one: Tensor, other: Tensor, autocast: torch.dtype | None, tolerance: float = 1e-3) -> bool:
-    """Whether two ways to the same sums give the same numbers, to within the arithmetic's digits."""
-    scale = 1.0 if autocast is None else 100.0  # bf16 has three digits
-    return bool(((one - other).abs() <= tolerance * scale * (1 + other.abs())).all())
+TOLERANCE = 1e-3
+"""Relative, on sums of log-probabilities in fp32."""
+
+
+def agree(one: Tensor, other: Tensor) -> bool:
+    """Whether two ways to the same sums give the same numbers, to within rounding."""
+    return bool(((one - other).abs() <= TOLERANCE * (1 + other.abs())).all())
 
 
 @torch.no_grad()
 def find_savings(scorer: PolicyScorer | RewardScorer, plain: Batch, shared: Batch, longest: int) -> tuple[bool, bool]:
     """Whether hidden states may be read past the head, and whether prompts may be shared, for this architecture.
 
-    ``plain`` and ``shared`` hold the same rows in two layouts, ``longest`` is the length of the longest sequence of all.
-    Leaves ``scorer.reads_hidden_states`` set.
+    ``plain`` and ``shared`` hold the same rows in two layouts; ``longest`` is the length of the longest sequence of
+    all. Leaves ``scorer.reads_hidden_states`` set.
     """
-    reads_hidden_states = scorer.reads_hidden_states
-    if reads_hidden_states and isinstance(scorer, PolicyScorer):
+    autocast, scorer.autocast = scorer.autocast, None  # differences of bf16 would hide those of the architecture
+    if isinstance(scorer, PolicyScorer):
         short = scorer(plain)
         scorer.reads_hidden_states = False
-        reads_hidden_states = agree(short, scorer(plain), scorer.autocast)
-        scorer.reads_hidden_states = reads_hidden_states
+        scorer.reads_hidden_states = agree(short, scorer(plain))
     shares = False
-    sides = len(plain.side_rows)  # the prompts' sums are not asked for in both
-    if reads_hidden_states and longest <= find_window(_unwrap(scorer.model)):
-        try:
-            shares = agree(scorer(shared)[:sides], scorer(plain)[:sides], scorer.autocast)
-        except (RuntimeError, TypeError, ValueError):  # a model that takes no such mask or positions
-            shares = False
-    return reads_hidden_states, shares
+    if scorer.reads_hidden_states and longest <= find_window(_unwrap(scorer.model)):
+        with contextlib.suppress(RuntimeError, TypeError, ValueError):  # a model that takes no such mask or positions
+            sides = len(plain.side_rows)  # the prompts' sums are not asked for in both
+            shares = agree(scorer(shared)[:sides], scorer(plain)[:sides])
+    scorer.autocast = autocast
+    return scorer.reads_hidden_states, shares
 
 
 def find_window(model: Any) -> float:

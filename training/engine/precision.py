@@ -10,12 +10,10 @@ WORTHWHILE = 1.5
 """bf16 has to be this much faster: its three digits are a price."""
 
 
-def choose_bf16(precision: str, device: torch.device) -> bool:
-    """Whether the forward pass runs in bf16: as ``precision`` says, or for ``auto`` where the hardware is made for it."""
-    if precision != "auto":
-        return precision == "bf16"
+def prefers_bf16(device: torch.device) -> bool:
+    """Whether the hardware is made for bf16: asked of a GPU, measured on a CPU."""
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported()
+        return bool(torch.cuda.is_bf16_supported())
     return device.type == "cpu" and _time_product(torch.float32) > WORTHWHILE * _time_product(torch.bfloat16)
 
 

@@ -63,9 +63,7 @@ def load_or_compute_reference(
     if tensors is not None:
         context.note("The reference's log-probabilities were taken from an earlier run on the same data and model.")
     else:
-        tensors = {
-            split: _compute(context, scorer, rows, arrangement) for split, rows in splits.items() if rows
-        }
+        tensors = {split: _compute(context, scorer, rows, arrangement) for split, rows in splits.items() if rows}
         if not all(bool(torch.isfinite(column[column == column]).all()) for column in tensors.values()):
             context.note("The base model gives some replies a probability that is no finite number.")
         if context.accelerator.is_main_process:
@@ -78,9 +76,7 @@ def load_or_compute_reference(
     }
 
 
-def _compute(
-    context: Context, scorer: PolicyScorer, rows: Sequence[Row], arrangement: Arrangement
-) -> Tensor:
+def _compute(context: Context, scorer: PolicyScorer, rows: Sequence[Row], arrangement: Arrangement) -> Tensor:
     """[rows, most replies of a row]; NaN where a row has fewer replies."""
     most = max(len(row.replies) for row in rows)
 

@@ -24,25 +24,35 @@ from transformers import PreTrainedTokenizerBase
 
 from models_registry.inference.folders import check_model_folder
 from models_registry.inference.program import Program, ProgramError, State
+from training.engine.batches import Arrangement, collate
 from training.engine.card import write_card
-from training.engine.checkpoint import FOLDER, find_checkpoint
+from training.engine.checkpoint import FOLDER, Checkpoint, find_checkpoint
 from training.engine.config import ConfigErrors, TrainingConfig
 from training.engine.context import Context, StopRequested
-from training.engine.batches import Arrangement
 from training.engine.data import Dataset, Row, load_dataset, pair_with_strangers, require_rows
-from training.engine.layouts import PACKED, SHARED
 from training.engine.evaluate import describe_evaluation
+from training.engine.layouts import PACKED, SHARED
 from training.engine.logps import PolicyScorer, RewardScorer, find_savings
 from training.engine.loop import Job, Progress, Trainer
 from training.engine.methods import make_method
 from training.engine.methods.base import Method
-from training.engine.precision import choose_bf16
 from training.engine.passes import ReferenceLogps, make_batch
+from training.engine.precision import prefers_bf16
 from training.engine.reference import fingerprint_model, load_or_compute_reference, make_key
 from training.engine.spec import RunSpec
 from training.engine.stats import describe_length_baseline
-from training.engine.trainee import add_adapters, export_model, load_trainee, require_disk_space
+from training.engine.trainee import (
+    add_adapters,
+    enable_checkpointing,
+    estimate_memory,
+    export_model,
+    load_trainee,
+    measure_free_memory,
+    require_disk_space,
+)
 
+MEMORY_SHARE = 0.8
+"""Of the free memory that activations and optimizer may take."""
 RECORD_SETTINGS = ("logging_steps", "eval_steps", "save_steps", "keep_checkpoints")
 """Settings that may change between a checkpoint and its resumption: they do not touch the weights."""
 
@@ -94,7 +104,8 @@ def prepare(program: Program) -> Prepared:
     torch.manual_seed(spec.config.seed)
     tokenizer = load_tokenizer(spec.model)
     context = Context(program, accelerator, spec.config, pad_id=tokenizer.pad_token_id)
-    context.config = config = fit_to_model(context, facts.context_length)
+    checkpoint = find_newest(context, spec)
+    context.config = config = settle_precision(fit_to_model(context, facts.context_length), context, checkpoint)
 
     context.report("Reading the data")
     data = read_data(context, spec, tokenizer)
@@ -116,6 +127,7 @@ def prepare(program: Program) -> Prepared:
         )
     if config.lora_r:
         scorer.model = add_adapters(model, config, reward=method.trains_reward_model)
+    fit_into_memory(context, scorer, arrangement, splits["train"])
     require_disk_space(program.folder, scorer.model)
 
     job = Job(
@@ -128,7 +140,10 @@ def prepare(program: Program) -> Prepared:
         identity=_identify(context, data["train"], fingerprint),
     )
     trainer = Trainer(context, job)
-    resume(trainer, context, spec)
+    if checkpoint is not None:
+        trainer.resume(checkpoint)
+    if accelerator.is_main_process:
+        _forget_metrics_after(program.folder / "metrics.jsonl", trainer.progress.step)
     return Prepared(spec, context, tokenizer, data, trainer)
 
 
@@ -188,9 +203,9 @@ def fit_to_model(context: Context, context_length: int | None) -> TrainingConfig
 def make_scorer(
     context: Context, model: Any, method: Method, rows: Sequence[Row]
 ) -> tuple[PolicyScorer | RewardScorer, Arrangement]:
-    """The model as a function of batches, and how to lay rows out for it: the fastest way that gives its own numbers."""
+    """The model as a function of batches, and how to lay rows out: the fastest way that gives its own numbers."""
     config = context.config
-    autocast = torch.bfloat16 if choose_bf16(config.precision, context.device) else None
+    autocast = torch.bfloat16 if config.precision == "bf16" else None
     scorer = RewardScorer(model, autocast) if method.trains_reward_model else PolicyScorer(model, autocast)
     arrangement = Arrangement(context.pad_id, with_prompt=method.reads_prompt)
     shortest = sorted(range(len(rows)), key=lambda index: rows[index].length)[:2]
@@ -209,17 +224,40 @@ def make_scorer(
     return scorer, arrangement
 
 
-def resume(trainer: Trainer, context: Context, spec: RunSpec) -> None:
-    """Takes up the newest sound checkpoint of this folder or of ``resume_from``; without one the run starts anew."""
-    folder = context.program.folder
-    places = [place / FOLDER for place in (folder, spec.resume_from) if place]
+def fit_into_memory(
+    context: Context, scorer: PolicyScorer | RewardScorer, arrangement: Arrangement, rows: Sequence[Row]
+) -> None:
+    """Switches checkpointing on where it is asked for or where the longest batch would not fit."""
+    config = context.config
+    if config.gradient_checkpointing == "auto":
+        longest = sorted(rows, key=lambda row: -row.length)[: config.batch_size]
+        positions = collate(longest, arrangement).input_ids.numel()
+        needed = estimate_memory(scorer.model, positions, bf16=config.precision == "bf16")
+        fits = needed < MEMORY_SHARE * measure_free_memory(context.device)
+        if not fits:
+            context.note("Activations are computed twice (gradient checkpointing), since they would not fit in memory.")
+    else:
+        fits = config.gradient_checkpointing == "off"
+    if not fits:
+        enable_checkpointing(scorer.model)
+
+
+def find_newest(context: Context, spec: RunSpec) -> Checkpoint | None:
+    """The newest sound checkpoint of this folder or of ``resume_from``; without one the run starts anew."""
+    places = [place / FOLDER for place in (context.program.folder, spec.resume_from) if place]
     checkpoint = find_checkpoint(places, context.note)
-    if checkpoint is not None:
-        trainer.resume(checkpoint)
-    elif spec.resume_from:
+    if checkpoint is None and spec.resume_from:
         context.note(f"{spec.resume_from.name} holds no sound checkpoint; the run starts from the base model.")
-    if context.accelerator.is_main_process:
-        _forget_metrics_after(folder / "metrics.jsonl", trainer.progress.step)
+    return checkpoint
+
+
+def settle_precision(config: TrainingConfig, context: Context, checkpoint: Checkpoint | None) -> TrainingConfig:
+    """The settings with an arithmetic that is chosen once a run: a resumed one keeps that of its checkpoint."""
+    if config.precision != "auto":
+        return config
+    kept = checkpoint.state.get("identity", {}).get("precision") if checkpoint else None
+    measured = "bf16" if prefers_bf16(context.device) else "fp32"
+    return dataclasses.replace(config, precision=kept if kept in ("bf16", "fp32") else measured)
 
 
 def describe_result(context: Context, progress: Progress, trainer: Trainer, data: dict[str, Dataset]) -> dict[str, Any]:

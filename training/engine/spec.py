@@ -31,6 +31,8 @@ class RunSpec:
     model_name: str
     train_sha256: str
     """Expected digest of ``train_file``; empty when not given."""
+    licence: str = ""
+    """Of the base, for the model card."""
     reference_cache: Path | None = None
     """A folder of reference log-probabilities that runs share; each run has its own when not given."""
 
@@ -77,6 +79,7 @@ class RunSpec:
             config=config,
             model_name=str(raw.get("model_name") or Path(raw["model"]).name),
             train_sha256=str(raw.get("train_sha256") or ""),
+            licence=str(raw.get("licence") or ""),
             reference_cache=locate("reference_cache"),
         )
 

@@ -28,10 +28,35 @@ def load_trainee(folder: Path, tokenizer: PreTrainedTokenizerBase, config: Train
     if len(tokenizer) > known:
         raise ProgramError("bad_model", f"The tokenizer knows {len(tokenizer)} tokens, the model only {known}.")
     switch_dropout_off(model)
-    if config.gradient_checkpointing:
-        model.activation_checkpointing_enable(activation_checkpointing_kwargs={"use_reentrant": False})
-        model.enable_input_require_grads()
     return model
+
+
+def enable_checkpointing(model: Any) -> None:
+    """Lets layers forget their activations and compute them again for the gradient."""
+    model.activation_checkpointing_enable(activation_checkpointing_kwargs={"use_reentrant": False})
+    model.enable_input_require_grads()
+
+
+def estimate_memory(model: Any, positions: int, *, bf16: bool) -> int:
+    """Bytes that training holds beside the weights for a batch of so many positions: a ceiling, not a forecast.
+
+    Activations: about 34 bytes a position, layer and hidden unit in 16 bit (Korthikanti et al., arXiv 2205.05198,
+    section 4, without attention scores), twice that in fp32. Gradients and AdamW's moments: 12 a trained weight.
+    """
+    text = model.config.get_text_config()
+    layers, width = int(text.num_hidden_layers), int(text.hidden_size)
+    activations = positions * layers * width * 34 * (1 if bf16 else 2)
+    return activations + 12 * sum(weight.numel() for weight in list_trainable(model).values())
+
+
+def measure_free_memory(device: torch.device) -> int:
+    """Bytes that a program may still take on the device; on a CPU what the machine (or its container) has left."""
+    if device.type == "cuda":
+        return int(torch.cuda.mem_get_info(device)[0])
+    for line in Path("/proc/meminfo").read_text().splitlines() if Path("/proc/meminfo").exists() else []:
+        if line.startswith("MemAvailable:"):
+            return int(line.split()[1]) * 1024
+    return 2**63 - 1
 
 
 def switch_dropout_off(model: Any) -> None:

@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 
 from models_registry.inference.program import Program
 from training.engine.config import TrainingConfig
-from training.engine.data import Row, encode_row, parse_pair
+from training.engine.data import Row, encode_row, parse_record
 
 GOOD = "The capital of France is Paris."
 BAD = "I am sorry, I do not know."
@@ -76,7 +76,8 @@ def make_run(
 
 
 def make_rows(tokenizer: Any, records: Sequence[dict[str, Any]], config: TrainingConfig) -> list[Row]:
-    return [encode_row(tokenizer, parse_pair(json.dumps(record).encode()), config) for record in records]
+    parsed = [parse_record(json.dumps(record).encode(), config) for record in records]
+    return [encode_row(tokenizer, record, config)[0] for record in parsed]
 
 
 def read_weights(folder: Path) -> dict[str, torch.Tensor]:

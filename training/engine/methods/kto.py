@@ -38,7 +38,8 @@ class KTOMethod(Method):
             raise ValueError("the KL estimate is missing")
         ratios = compare_with_reference(scores, batch)
         gain = torch.where(batch.labels, ratios - batch.kl, batch.kl - ratios)
-        weights = torch.where(batch.labels, *(torch.tensor(weight, device=ratios.device) for weight in self.weights))
+        desirable, undesirable = self.weights
+        weights = torch.where(batch.labels, ratios.new_tensor(desirable), ratios.new_tensor(undesirable))
         losses = weights * (1 - torch.sigmoid(self.beta * gain - batch.margins[batch.side_rows] / 2))
         rewards = self.beta * ratios.detach()
         logps = sum_replies(scores, batch).detach()
