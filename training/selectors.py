@@ -9,7 +9,7 @@ from typing import Any
 from django.db.models import Q, QuerySet
 
 from annotate.models import Comparison, DatasetVersion, Judgment, Response, ResponseScore, SamplingJob
-from models_registry.models import ModelVersion
+from models_registry.models import ModelVersion, WorkState
 from training.models import Run
 
 MAX_POINTS = 500
@@ -68,6 +68,12 @@ def list_runs() -> QuerySet[Run]:
     """All runs, newest first, without their long log tails."""
     runs = Run.objects.select_related("base_model", "dataset_version__project", "model", "created_by")
     return runs.defer("log_tail")
+
+
+def list_comparable_runs(run: Run) -> QuerySet[Run]:
+    """Other runs of the same method that have begun, those on the same data first, then newest first."""
+    others = list_runs().filter(method=run.method).exclude(pk=run.pk).exclude(state=WorkState.QUEUED)
+    return others.alias(other_data=~Q(dataset_version=run.dataset_version)).order_by("other_data", "-created_at", "-pk")
 
 
 def get_metric_series(*, run: Run, after: int = -1, max_points: int = MAX_POINTS) -> MetricSeries:

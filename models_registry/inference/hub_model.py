@@ -28,8 +28,8 @@ def check_hub_reference(hub_id: object, revision: object) -> tuple[str, str]:
     return hub_id, chosen
 
 
-def fetch_hub_model(program: Program, hub_id: str, revision: str) -> tuple[Path, str] | None:
-    """The cached snapshot folder and its commit; None when the program was asked to stop meanwhile.
+def fetch_hub_model(program: Program, hub_id: str, revision: str) -> tuple[Path, str]:
+    """The cached snapshot folder and its commit. What an abandoned download has fetched is kept for the next.
 
     Raises ProgramError ``unreachable``, ``not_found``, ``pickle`` or ``bad_model``.
     """
@@ -55,10 +55,8 @@ def fetch_hub_model(program: Program, hub_id: str, revision: str) -> tuple[Path,
     sizes = {file.rfilename: file.size or 0 for file in info.siblings or ()}
     names = select_model_files(sizes)
     commit, total, done = str(info.sha), sum(sizes[name] for name in names), 0
-    folder = None
+    folder = Path()  # there is at least one name
     for number, name in enumerate(names, start=1):
-        if program.stop_reason:
-            return None
         where = f"file {number} of {len(names)}, {done // 1_000_000} of {total // 1_000_000} MB"
         program.report("running", message=f"Downloading: {where}", step=1)
         try:
@@ -70,7 +68,7 @@ def fetch_hub_model(program: Program, hub_id: str, revision: str) -> tuple[Path,
         if folder.name != commit:
             raise ProgramError("unreachable", f"{hub_id} changed on the hub during the download. Try again.")
         done += sizes[name]
-    return (folder, commit) if folder else None
+    return folder, commit
 
 
 def _use_cache(hub_id: str, revision: str, cause: Exception) -> tuple[Path, str]:

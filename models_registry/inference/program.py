@@ -25,7 +25,8 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
@@ -38,6 +39,7 @@ EXIT_FAILED = 1
 EXIT_STOPPED = 3
 EXIT_ORPHANED = 75
 
+_WATCH_S = 0.2
 _PR_SET_PDEATHSIG = 1
 _DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
@@ -75,6 +77,7 @@ class Program:
         self.folder = folder
         self._stop_signal: str | None = None
         self._status: dict[str, Any] = {}
+        self._status_lock = threading.Lock()
 
     @property
     def stop_reason(self) -> str | None:
@@ -88,8 +91,9 @@ class Program:
 
     def report(self, state: State, **fields: Any) -> None:
         """Writes status.json; fields given before are kept until given anew."""
-        self._status |= {"state": state, "pid": os.getpid(), "updated_at": time.time(), **fields}
-        write_json_atomically(self.folder / "status.json", self._status)
+        with self._status_lock:
+            self._status |= {"state": state, "pid": os.getpid(), "updated_at": time.time(), **fields}
+            write_json_atomically(self.folder / "status.json", self._status)
 
     def log_metrics(self, values: dict[str, Any]) -> None:
         """Appends one line to metrics.jsonl; a value that is not finite is written as null."""
@@ -99,6 +103,28 @@ class Program:
 
     def write_result(self, result: dict[str, Any]) -> None:
         write_json_atomically(self.folder / "result.json", _finite(result))
+
+    @contextmanager
+    def leaving_at_once(self) -> Iterator[None]:
+        """Around work that a library does in one long call: when asked to stop, the process ends within a second.
+
+        Nothing is cleaned up, so this is only for work that begins anew the next time.
+        """
+        done = threading.Event()
+
+        def watch() -> None:
+            while not done.wait(_WATCH_S):
+                if self.stop_reason:
+                    self._report_stopped()
+                    os._exit(EXIT_STOPPED)
+
+        watcher = threading.Thread(target=watch, name="stop", daemon=True)
+        watcher.start()
+        try:
+            yield
+        finally:
+            done.set()
+            watcher.join()
 
     def run(self, main: Callable[[Program], None]) -> int:
         """Runs ``main`` and turns its end into a status and an exit code.
@@ -129,10 +155,13 @@ class Program:
                 )
             return self._fail("crashed", f"{type(error).__name__}: {error}")
         if self.stop_reason and not (self.folder / "result.json").exists():
-            self.report("stopped", message=f"Stopped: {self.stop_reason}")
+            self._report_stopped()
             return EXIT_STOPPED
         self.report("finished", message="Finished")
         return 0
+
+    def _report_stopped(self) -> None:
+        self.report("stopped", message=f"Stopped: {self.stop_reason}")
 
     def _fail(self, code: str, text: str) -> int:
         print(f"failed ({code}): {text}", file=sys.stderr, flush=True)

@@ -6,15 +6,15 @@ from collections.abc import Callable
 
 from django.contrib.auth.models import User
 
-from annotate.models import DatasetVersion, DatasetVersionJudgment
+from annotate.models import DatasetVersion, DatasetVersionJudgment, Project
 from annotate.services.comparisons import NewResponse, create_comparison
 from annotate.services.prompts import get_or_create_prompt
-from models_registry.models import ModelVersion
+from models_registry.models import ModelVersion, WorkState
 from tests.annotate.votes import vote
 from tests.conftest import MakeComparison
-from tests.scenery import make_model
+from tests.scenery import make_dataset, make_model
 from training.models import Run, RunMetric
-from training.selectors import get_lineage, get_metric_series, list_runs
+from training.selectors import get_lineage, get_metric_series, list_comparable_runs, list_runs
 
 Launch = Callable[..., Run]
 
@@ -92,6 +92,16 @@ def test_lineage_walks_back_to_votes_and_forward_to_samples(
     assert lineage.descendants == [child]
     assert (lineage.responses, lineage.comparisons, lineage.judgments) == (4, 2, 1)
     assert [step.model for step in get_lineage(child).steps] == [child, model, base_model]
+
+
+def test_runs_on_the_same_data_are_compared_first(launch: Launch, project: Project, base_model: ModelVersion) -> None:
+    run, same, elsewhere, newest = (launch(name=name) for name in ("run", "same", "elsewhere", "newest"))
+    reward = launch(name="another method", method="reward")
+    Run.objects.filter(pk=elsewhere.pk).update(dataset_version=make_dataset(project, 2))
+    assert not list_comparable_runs(run).exists(), "a run that waits has nothing to show"
+    Run.objects.exclude(pk=run.pk).update(state=WorkState.FINISHED)
+    assert list(list_comparable_runs(run)) == [newest, same, elsewhere]
+    assert list(list_comparable_runs(reward)) == []
 
 
 def test_list_of_runs_reads_few_rows(launch: Launch, django_assert_num_queries: Callable[..., object]) -> None:

@@ -5,12 +5,13 @@ Everything here is pure: rows and dictionaries in, words and numbers for the tem
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from django.utils.translation import gettext as _
 
+from training.engine.config import METHODS
 from training.selectors import MetricSeries
 
 TABLE_ROWS = 100
@@ -18,7 +19,9 @@ TABLE_ROWS = 100
 
 TRAIN_LOOK = "border-primary"
 EVAL_LOOK = "border-dashed border-accent"
-SECOND_LOOK = "border-secondary"
+SECOND_LOOK = "border-dashed border-secondary"
+
+POLICY_METHODS = tuple(method for method in METHODS if method != "reward")
 
 Metric = Mapping[str, Any]
 
@@ -41,6 +44,8 @@ class Chart:
     ends: tuple[float, float] | None = None
     folded: bool = False
     words: str = ""
+    methods: tuple[str, ...] = ()
+    """The methods that log this; empty where all do."""
 
 
 @dataclass(frozen=True)
@@ -61,13 +66,27 @@ class MetricTable:
     rows: list[TableRow]
 
 
-def list_charts() -> list[Chart]:
-    """The charts of a run page, in their order."""
+def list_charts(method: str, logged: Collection[str] = ()) -> list[Chart]:
+    """The charts of a run page, in their order: those that its method fills, or that it ``logged`` anything for."""
+    return [
+        chart
+        for chart in _list_all_charts()
+        if not chart.methods or method in chart.methods or any(curve.key in logged for curve in chart.curves)
+    ]
+
+
+def _list_all_charts() -> list[Chart]:
 
     def both(name: str) -> list[Curve]:
         return [
             Curve(name, _("training"), TRAIN_LOOK, smooth=True),
             Curve(f"eval_{name}", _("held-out"), EVAL_LOOK),
+        ]
+
+    def sides(name: str) -> list[Curve]:
+        return [
+            Curve(f"{name}/chosen", _("chosen"), TRAIN_LOOK, smooth=True),
+            Curve(f"{name}/rejected", _("rejected"), SECOND_LOOK, smooth=True),
         ]
 
     return [
@@ -81,13 +100,12 @@ def list_charts() -> list[Chart]:
             ends=(0, 1),
         ),
         Chart(_("Reward margin"), both("rewards/margins"), line=0, words=_("chosen − rejected")),
-        Chart(
-            _("Rewards"),
-            [
-                Curve("rewards/chosen", _("chosen"), TRAIN_LOOK, smooth=True),
-                Curve("rewards/rejected", _("rejected"), SECOND_LOOK, smooth=True),
-            ],
-        ),
+        Chart(_("Rewards"), sides("rewards")),
+        # The ORPO paper's figure 3: whether the rejected responses become less likely while the chosen ones do not.
+        Chart(_("Log-probabilities"), sides("logps"), methods=POLICY_METHODS),
+        Chart(_("Log odds ratio"), both("log_odds_chosen"), line=0, words=_("chosen − rejected"), methods=("orpo",)),
+        Chart(_("Odds-ratio term"), both("log_odds_ratio"), words=_("log σ(log odds ratio)"), methods=("orpo",)),
+        Chart(_("Language modelling"), both("nll_loss"), words=_("NLL of a chosen token"), methods=("orpo",)),
         Chart(_("Learning rate"), [Curve("learning_rate", _("training"), TRAIN_LOOK)], digits=8, folded=True),
         Chart(_("Gradient norm"), [Curve("grad_norm", _("training"), TRAIN_LOOK, smooth=True)], folded=True),
     ]
@@ -100,6 +118,16 @@ TABLE_KEYS = (
     "eval_rewards/accuracies",
     "rewards/margins",
     "eval_rewards/margins",
+    "rewards/chosen",
+    "rewards/rejected",
+    "logps/chosen",
+    "logps/rejected",
+    "log_odds_chosen",
+    "eval_log_odds_chosen",
+    "log_odds_ratio",
+    "eval_log_odds_ratio",
+    "nll_loss",
+    "eval_nll_loss",
     "learning_rate",
     "grad_norm",
 )
@@ -111,6 +139,13 @@ def name_metric(key: str) -> str:
         "loss": _("Loss"),
         "rewards/accuracies": _("Accuracy"),
         "rewards/margins": _("Margin"),
+        "rewards/chosen": _("Reward, chosen"),
+        "rewards/rejected": _("Reward, rejected"),
+        "logps/chosen": _("Log-probability, chosen"),
+        "logps/rejected": _("Log-probability, rejected"),
+        "log_odds_chosen": _("Log odds ratio"),
+        "log_odds_ratio": _("Odds-ratio term"),
+        "nll_loss": _("Language modelling"),
         "learning_rate": _("Learning rate"),
         "grad_norm": _("Gradient norm"),
     }
@@ -144,6 +179,16 @@ def list_figures(rows: Sequence[Metric]) -> list[Figure]:
         if last is not None:
             figures.append(Figure(name_metric(key), show_metric(key, last)))
     return figures
+
+
+def smooth(values: Sequence[float]) -> list[float]:
+    """Running means over about a twentieth of the curve, as static/js/charts.js draws them."""
+    past = 1 - 1 / min(20, max(2, round(len(values) / 20)))
+    means, mean, weight = [], 0.0, 0.0
+    for value in values:
+        mean, weight = past * mean + (1 - past) * value, past * weight + (1 - past)
+        means.append(mean / weight)
+    return means
 
 
 def tabulate_metrics(rows: Sequence[Metric]) -> MetricTable:

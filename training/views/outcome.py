@@ -40,6 +40,8 @@ class Accuracy:
     low: float
     high: float
     pairs: int
+    is_baseline: bool = False
+    """What a model would reach that looks at something else than the words."""
 
 
 @dataclass(frozen=True)
@@ -101,14 +103,14 @@ def find_accuracy(result: Mapping[str, Any]) -> float | None:
 
 
 def describe_accuracies(result: Mapping[str, Any]) -> list[Accuracy]:
-    """Held-out accuracy, the length baseline beside it, then the accuracy of each grade."""
+    """Held-out accuracy, that of each grade, then the baselines to hold them against."""
     evaluation = _read_mapping(result, "eval")
-    rows = [
-        _read_accuracy(_("All held-out pairs"), evaluation),
-        _read_accuracy(_("For comparison: the longer response wins"), evaluation.get("length_baseline")),
-    ]
     by_grade = _read_mapping(evaluation, "by_grade")
-    rows += [_read_accuracy(str(grade.label).capitalize(), by_grade.get(grade.value)) for grade in Grade]
+    names = {grade.value: str(grade.label).capitalize() for grade in Grade} | {"ungraded": _("Without a grade")}
+    rows = [_read_accuracy(_("All held-out pairs"), evaluation)]
+    rows += [_read_accuracy(name, by_grade.get(grade)) for grade, name in names.items()]
+    baselines = {"length_baseline": _("the longer response wins"), "position_baseline": _("the left response wins")}
+    rows += [_read_accuracy(name, evaluation.get(key), is_baseline=True) for key, name in baselines.items()]
     return [row for row in rows if row]
 
 
@@ -149,6 +151,21 @@ def name_reason(code: str) -> str:
 
 def name_part(part: str) -> str:
     return {"prompt": _("prompt"), "chosen": _("chosen"), "rejected": _("rejected")}.get(part, part)
+
+
+def show_percent(share: float, digits: int = 0) -> str:
+    return _("%(number)s %%") % {"number": f"{100 * share:.{digits}f}"}
+
+
+def show_accuracy(found: Accuracy | None) -> str:
+    """In one cell; the heading is that of ``name_accuracy``."""
+    if found is None:
+        return "–"
+    return f"{show_percent(found.share, 1)} ({show_percent(found.low)} – {show_percent(found.high)})"
+
+
+def name_accuracy() -> str:
+    return _("Accuracy (95 %% interval)") % {}
 
 
 def list_facts(model: ModelVersion) -> list[Fact]:
@@ -193,8 +210,9 @@ def _read_mapping(source: Mapping[str, Any], key: str) -> Mapping[str, Any]:
     return found if isinstance(found, Mapping) else {}
 
 
-def _read_accuracy(label: str, source: Any) -> Accuracy | None:
+def _read_accuracy(label: str, source: Any, *, is_baseline: bool = False) -> Accuracy | None:
     if not isinstance(source, Mapping) or source.get("accuracy") is None:
         return None
     low, high = source.get("interval") or (0.0, 1.0)
-    return Accuracy(label, float(source["accuracy"]), float(low), float(high), int(source.get("pairs", 0)))
+    share, pairs = float(source["accuracy"]), int(source.get("pairs", 0))
+    return Accuracy(label, share, float(low), float(high), pairs, is_baseline)

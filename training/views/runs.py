@@ -17,7 +17,9 @@ from annotate.permissions import admin_required
 from models_registry.leases import CannotCancel, CannotRetry
 from training import selectors, services
 from training.models import Run
-from training.views import curves, outcome
+from training.views import curves, evaluation, outcome
+from training.views.comparison import compare_runs
+from training.views.launch import is_number
 
 RUNS_ON_PAGE = 50
 LOG_LINES = 200
@@ -42,12 +44,14 @@ def list_runs(request: HttpRequest) -> HttpResponse:
 @require_safe
 @never_cache
 def show_run(request: HttpRequest, pk: int) -> HttpResponse:
+    """One run; ``?with=`` other runs of its method (up to four) draws their curves over its own."""
     run = get_object_or_404(selectors.list_runs(), pk=pk)
-    context = (
-        _describe_run(run)
-        | _describe_end(run)
-        | {"charts": curves.list_charts(), "settings_used": outcome.list_used_settings(run)}
-    )
+    context = _describe_run(run) | _describe_end(run)
+    context |= {
+        "charts": curves.list_charts(run.method, context["logged"]),
+        "settings_used": outcome.list_used_settings(run),
+        "comparison": compare_runs(run, [int(text) for text in request.GET.getlist("with") if is_number(text)]),
+    }
     return render(request, "training/run_detail.html", context)
 
 
@@ -114,11 +118,13 @@ def retry_run(request: HttpRequest, pk: int) -> HttpResponse:
 
 def _describe_run(run: Run) -> dict[str, Any]:
     """What changes while a run is under way; asked for often, so it reads little."""
+    last = selectors.get_last_metrics(run=run)
     log = "\n".join(run.log_tail.rstrip().rsplit("\n", LOG_LINES)[-LOG_LINES:])
     return {
         "run": run,
         "seconds": outcome.measure_seconds(run),
-        "figures": curves.list_figures(curves.list_rows(selectors.get_last_metrics(run=run))),
+        "figures": curves.list_figures(curves.list_rows(last)),
+        "logged": last.values.keys(),
         "log": log,
         "log_mark": f"{crc32(log.encode()):x}",
     }
@@ -129,6 +135,7 @@ def _describe_end(run: Run) -> dict[str, Any]:
     return {
         "table": curves.tabulate_metrics(curves.list_rows(selectors.get_metric_series(run=run))),
         "accuracies": outcome.describe_accuracies(run.result),
+        "plots": evaluation.list_plots(run.result),
         "splits": outcome.describe_splits(run.result),
         "outcome": outcome.list_outcome(run.result),
         "result_notes": run.result.get("notes", []),

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import socket
+import subprocess
 import sys
 import threading
+import time
 import zipfile
 from pathlib import Path
 
@@ -14,7 +16,14 @@ from models_registry.inference import demo_model, prepare
 from models_registry.inference.model_files import hash_file
 from models_registry.inference.prepare import prepare_model
 from models_registry.inference.program import read_json
-from tests.models_registry.inference.jobs import make_job, read_cause, read_result, read_status, run_program
+from tests.models_registry.inference.jobs import (
+    make_job,
+    program_environment,
+    read_cause,
+    read_result,
+    read_status,
+    run_program,
+)
 from tests.models_registry.inference.tiny_gguf import build_wheel, write_gguf
 
 
@@ -144,3 +153,41 @@ def test_a_stop_ends_a_download_that_hangs(tmp_path: Path, monkeypatch: pytest.M
         children[0].close()
     assert read_status(folder)["message"] == "Stopped: cancelled"
     assert not (folder / "model").exists()
+
+
+# A conversion that takes five minutes in one call, in place of the library's. Arguments: the wheel's hash, the folder.
+CONVERT_SLOWLY = """
+import sys, time
+from pathlib import Path
+from models_registry.inference import demo_model
+from models_registry.inference.prepare import prepare_model
+from models_registry.inference.program import Program
+demo_model.WHEEL_SHA256 = sys.argv[1]
+demo_model.convert_gguf = lambda *_arguments, **_named: time.sleep(300)
+sys.exit(Program(Path(sys.argv[2])).run(prepare_model))
+"""
+
+
+def test_a_stop_ends_a_conversion_that_heeds_nothing(tmp_path: Path, wheel: Path) -> None:
+    folder = demo_job(tmp_path)
+    env = program_environment() | {demo_model.LOCAL_WHEEL_VARIABLE: str(wheel)}
+    running = subprocess.Popen([sys.executable, "-c", CONVERT_SLOWLY, hash_file(wheel), str(folder)], env=env)
+    try:
+        while running.poll() is None and not is_converting(folder):
+            time.sleep(0.05)
+        (folder / "stop").write_text("The worker is shutting down", encoding="utf-8")
+        assert running.wait(60) == 3
+    finally:
+        running.kill()
+    assert read_status(folder)["state"] == "stopped"
+    assert read_status(folder)["message"] == "Stopped: The worker is shutting down"
+    assert not (folder / "model").exists()
+    (folder / "stop").unlink()
+    assert run_program(prepare_model, folder) == 0, "what it left does not hinder the next try"
+
+
+def is_converting(folder: Path) -> bool:
+    try:
+        return bool(read_status(folder)["message"] == "Converting")
+    except FileNotFoundError:
+        return False
