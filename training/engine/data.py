@@ -167,7 +167,7 @@ def encode_row(
         weight=_choose_weight(record, config),
         grade=record.grade,
         length_gap=gap,
-        position=None if record.votes_chosen_left is None else record.votes_chosen_left / max(1, record.votes_for),
+        position=None if record.votes_chosen_left is None else record.votes_chosen_left / max(1, record.votes),
     )
     return row, {name: count for name, count in cuts.items() if count}
 

@@ -17,7 +17,8 @@ from torch.utils.checkpoint import checkpoint
 
 CHUNK_ELEMENTS = 2**26
 """Logits held at once (256 MiB in fp32); beyond that the head works in chunks and recomputes them for the gradient."""
-_ROWS_AT_ONCE = 256
+_TILE_ROWS, _TILE_COLUMNS = 256, 2048
+"""Logits that are swept over while they lie in a core's cache: 1 MiB in bf16."""
 
 
 def score_targets(head: Any, hidden: Tensor, targets: Tensor) -> Tensor:
@@ -51,36 +52,44 @@ def _score_by_product(head: nn.Module, hidden: Tensor, targets: Tensor) -> Tenso
 class _TargetLogps(torch.autograd.Function):
     """log softmax(h Wᵀ) at one column of each row: hidden [N, H], weight [V, H], targets [N] to [N] fp32.
 
-    With P = exp(h Wᵀ − row maximum) and z = P 1, the gradient towards h of Σ g_i·log p_i is g·W[t] − (g/z)·P W, and
-    towards W it is the transposed product; scaling rows of [N, H] replaces scaling P.
+    The vocabulary is cut into tiles. With P = exp(h Wᵀ − m) of a tile under its own row maxima m, and z the row sums of
+    all tiles brought to one maximum, the gradient towards h of Σ g_i·log p_i is g·W[t] − Σ_tiles (g·e/z)·(P W), where e
+    brings a tile to the common maximum; towards W it is the transposed product. Scaling rows of [N, H] takes the place
+    of scaling P.
     """
 
     @staticmethod
     def forward(ctx: Any, hidden: Tensor, weight: Tensor, targets: Tensor) -> Tensor:
-        exponentials = hidden.new_empty(len(hidden), len(weight))
-        sums = torch.empty(len(hidden))
-        logps = torch.empty(len(hidden))
-        for start in range(0, len(hidden), _ROWS_AT_ONCE):  # a block of rows stays in the cache
-            rows = slice(start, start + _ROWS_AT_ONCE)
-            block = torch.mm(hidden[rows], weight.t(), out=exponentials[rows])
-            highest = block.amax(-1, keepdim=True)
-            above = (block.gather(1, targets[rows, None]).float() - highest.float()).squeeze(1)
-            sums[rows] = block.sub_(highest).exp_().sum(-1, dtype=torch.float32)
-            logps[rows] = above - sums[rows].log()
-        ctx.save_for_backward(hidden, weight, targets, exponentials, sums)
-        return logps
+        tiles = torch.split(weight, _TILE_COLUMNS)
+        exponentials = [hidden.new_empty(len(hidden), len(tile)) for tile in tiles]
+        highest, sums = torch.empty(2, len(tiles), len(hidden)).unbind()
+        for number, tile in enumerate(tiles):
+            for start in range(0, len(hidden), _TILE_ROWS):
+                rows = slice(start, start + _TILE_ROWS)
+                block = torch.mm(hidden[rows], tile.t(), out=exponentials[number][rows])
+                peak = block.amax(-1, keepdim=True)
+                highest[number, rows] = peak.squeeze(1)
+                sums[number, rows] = block.sub_(peak).exp_().sum(-1, dtype=torch.float32)
+        peaks = highest.amax(0)
+        scales = (highest - peaks).exp_()
+        total = (sums * scales).sum(0)
+        chosen = (hidden.float() * weight[targets].float()).sum(-1)
+        ctx.save_for_backward(hidden, weight, targets, scales / total, *exponentials)
+        return chosen - peaks - total.log()
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
-        hidden, weight, targets, exponentials, sums = ctx.saved_tensors
-        gradient = gradients[0].float()[:, None]
-        shares = gradient / sums[:, None]
-        to_hidden = to_weight = None
-        if ctx.needs_input_grad[0]:
-            to_hidden = gradient * weight[targets].float() - shares * (exponentials @ weight).float()
-            to_hidden = to_hidden.to(hidden.dtype)
-        if ctx.needs_input_grad[1]:
-            exact = hidden.float()
-            to_weight = -(exponentials.t() @ (shares * exact).to(hidden.dtype)).float()
-            to_weight = to_weight.index_add_(0, targets, gradient * exact).to(weight.dtype)
-        return to_hidden, to_weight, None
+        hidden, weight, targets, shares, *exponentials = ctx.saved_tensors
+        gradient, exact = gradients[0].float()[:, None], hidden.float()
+        to_hidden = gradient * weight[targets].float() if ctx.needs_input_grad[0] else None
+        to_weight = torch.empty_like(weight) if ctx.needs_input_grad[1] else None
+        for number, tile in enumerate(torch.split(weight, _TILE_COLUMNS)):
+            scale = gradient * shares[number][:, None]
+            if to_hidden is not None:
+                to_hidden.addcmul_(scale, (exponentials[number] @ tile).float(), value=-1)
+            if to_weight is not None:
+                span = slice(number * _TILE_COLUMNS, (number + 1) * _TILE_COLUMNS)
+                torch.mm(exponentials[number].t(), (-scale * exact).to(hidden.dtype), out=to_weight[span])
+        if to_weight is not None:
+            to_weight.index_add_(0, targets, (gradient * exact).to(to_weight.dtype))
+        return None if to_hidden is None else to_hidden.to(hidden.dtype), to_weight, None
