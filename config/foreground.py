@@ -1,5 +1,9 @@
 """Several programs in one terminal: merged, labelled output; restart of what dies; one Ctrl-C ends them all.
 
+After it each program takes the time that it needs: how long that may be is its own affair (a worker gives a trainer two
+minutes for its checkpoint, models_registry/supervisor.py), and no second limit here can cut it short. A second Ctrl-C
+ends everything at once.
+
 A ready-made runner (honcho 2.0) was tried first: it ends everything as soon as one program dies, gives programs 5 s to
 leave, and leaves orphans when it is killed itself; see DECISIONS.md.
 """
@@ -16,8 +20,8 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-GRACE_S = 30.0
-"""A training program gets this long to write a checkpoint after Ctrl-C."""
+HOUSE = "plumbline"
+"""The name under which the runner itself speaks."""
 
 PATIENCE_S = 1.5
 """Whoever waits longer than this after Ctrl-C is told what for."""
@@ -50,13 +54,13 @@ class Foreground:
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self._env = dict(env)
         self._on_start = on_start
-        self._ending = threading.Event()
-        self._width = max(len(service.name) for service in services)
+        self._ending, self._hurry = threading.Event(), threading.Event()
+        self._width = max(len(name) for name in [HOUSE, *(service.name for service in services)])
         self._print_lock = threading.Lock()
 
     def run(self) -> int:
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            signal.signal(number, lambda *_: self._ending.set())
+            signal.signal(number, self._heed)
         for service in self._services:
             self._start(service)
         threading.Thread(target=self._on_start, daemon=True).start()
@@ -70,6 +74,9 @@ class Foreground:
         self._end_all()
         return code
 
+    def _heed(self, _number: int, _frame: object) -> None:
+        (self._hurry if self._ending.is_set() else self._ending).set()
+
     def say(self, name: str, line: str) -> None:
         colour = "" if not sys.stdout.isatty() else f"\033[{self._colour(name)}m"
         reset = "\033[0m" if colour else ""
@@ -77,7 +84,7 @@ class Foreground:
             print(f"{colour}{name:<{self._width}} |{reset} {line}", flush=True)
 
     def _colour(self, name: str) -> int:
-        names = ["plumbline", *(service.name for service in self._services)]
+        names = [HOUSE, *(service.name for service in self._services)]
         return _COLOURS[names.index(name) % len(_COLOURS)]
 
     def _start(self, service: Service) -> None:
@@ -110,23 +117,26 @@ class Foreground:
     def _end_all(self) -> None:
         for process in self._processes.values():
             process.terminate()
-        deadline = time.monotonic() + GRACE_S
-        self._say_what_is_awaited()
-        for name, process in self._processes.items():
-            try:
-                process.wait(max(0.0, deadline - time.monotonic()))
-            except subprocess.TimeoutExpired:
-                self.say(name, f"did not leave within {GRACE_S:.0f} s; killed")
-                process.kill()
-                process.wait()
+        if not self._wait_for_all(PATIENCE_S):
+            for service in self._list_running():
+                self.say(service.name, f"{service.parting}; waiting for it")
+            self.say(HOUSE, "Ctrl-C again ends everything at once, saved or not.")
+            self._wait_for_all()
+        for service in self._list_running():
+            self.say(service.name, "killed")
+            self._processes[service.name].kill()
+        for process in self._processes.values():
+            process.wait()
 
-    def _say_what_is_awaited(self) -> None:
-        until = time.monotonic() + PATIENCE_S
-        while time.monotonic() < until and any(process.poll() is None for process in self._processes.values()):
-            time.sleep(0.05)
-        for service in self._services:
-            if self._processes[service.name].poll() is None:
-                self.say(service.name, f"{service.parting}; waiting for it, at most {GRACE_S:.0f} s")
+    def _wait_for_all(self, seconds: float = float("inf")) -> bool:
+        """Until all have left, the time is over, or somebody is in a hurry; True when all have left."""
+        until = time.monotonic() + seconds
+        while self._list_running() and time.monotonic() < until and not self._hurry.wait(0.05):
+            pass
+        return not self._list_running()
+
+    def _list_running(self) -> list[Service]:
+        return [service for service in self._services if self._processes[service.name].poll() is None]
 
 
 def _die_with_parent() -> None:

@@ -93,6 +93,7 @@ MATRIX: dict[str, Row] = {
     "model_list": Row("admin", "GET"),
     "model_add": Row("admin", "GET POST"),
     "model_detail": Row("admin", "GET", "model"),
+    "model_win_rates": Row("admin", "GET", "reward"),
     "model_retry": Row("admin", "POST", "model"),
     "model_cancel": Row("admin", "POST", "model"),
     "api_project_list": Row("person", "GET"),
@@ -116,6 +117,7 @@ MATRIX: dict[str, Row] = {
     "api_run_metrics": Row("admin", "GET", "run"),
     "api_model_list": Row("admin", "GET POST"),
     "api_model_detail": Row("admin", "GET", "model"),
+    "api_model_win_rates": Row("admin", "GET", "reward"),
 }
 
 
@@ -140,6 +142,7 @@ def world(project: Project, comparisons: list[Comparison], admin: User, labeler:
         "project": (project.slug,),
         "person": (outsider.pk,),
         "model": (base.pk,),
+        "reward": (reward.pk,),
         "model_import": (make_import(base).model.pk,),
         "dataset": (dataset.pk,),
         "file": (dataset.pk, "train"),

@@ -57,11 +57,15 @@ class Lineage:
 
 @dataclass(frozen=True)
 class Uses:
-    """What was done with a model: runs that start from it, jobs in which it answered, responses that it scored."""
+    """What was done with a model: runs that start from it, jobs in which it answered, responses that it scored.
+
+    ``judges`` are the reward models that scored its responses.
+    """
 
     runs: list[Run]
     sampling_jobs: list[SamplingJob]
     scores: int
+    judges: list[ModelVersion]
 
 
 def list_runs() -> QuerySet[Run]:
@@ -129,6 +133,7 @@ def list_uses(model: ModelVersion) -> Uses:
         runs=list(list_runs().filter(base_model=model)[:MAX_USES]),
         sampling_jobs=list(jobs.defer("log_tail")[:MAX_USES]),
         scores=ResponseScore.objects.filter(model=model).count(),
+        judges=list(ModelVersion.objects.filter(scores__response__model=model).distinct().order_by("-pk")[:MAX_USES]),
     )
 
 

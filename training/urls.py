@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from training.views import launch, models, runs
+from training.views import launch, models, runs, win_rates
 
 urlpatterns = [
     path("runs/", runs.list_runs, name="run_list"),
@@ -14,4 +14,5 @@ urlpatterns = [
     path("runs/<int:pk>/cancel/", runs.cancel_run, name="run_cancel"),
     path("runs/<int:pk>/retry/", runs.retry_run, name="run_retry"),
     path("models/<int:pk>/", models.show_model, name="model_detail"),
+    path("models/<int:pk>/win-rates/", win_rates.show_win_rates, name="model_win_rates"),
 ]

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 _FALLBACK_BODY = (
     "{%- for message in messages %}"
-    "{%- if message['role'] == 'assistant' %}{{ '\n\nAssistant: ' + message['content'] + eos_token }}"
+    "{%- if message['role'] == 'assistant' %}{{ '\n\nAssistant: ' + message['content'] + (eos_token or '') }}"
     "{%- elif message['role'] == 'system' %}{{ message['content'] }}"
     "{%- else %}{{ '\n\nHuman: ' + message['content'] }}{%- endif %}"
     "{%- endfor %}"

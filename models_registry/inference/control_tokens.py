@@ -37,14 +37,19 @@ class ControlTokens:
     def choose_mark(self, chats: Iterable[Messages]) -> str:
         """A character that is in none of these messages; empty where none of them holds a control token's text."""
         messages = [message for chat in chats for message in chat]
-        if not any(self._choose(message).search(text) for message in messages for text in message.values()):
+        if not any(
+            self._choose(message).search(text) for message in messages for text in _find_texts(message).values()
+        ):
             return ""
-        taken = set().union(*(text for message in messages for text in message.values()))
+        taken = set().union(*(text for message in messages for text in _find_texts(message).values()))
         return next(mark for mark in map(chr, range(_FIRST_MARK, sys.maxunicode)) if mark not in taken)
 
     def cut(self, messages: Messages, mark: str) -> list[dict[str, str]]:
         """The messages with the mark after the first character of each control token's text, overlapping ones too."""
-        return [{key: _cut(text, self._choose(message), mark) for key, text in message.items()} for message in messages]
+        return [
+            dict(message) | {key: _cut(text, self._choose(message), mark) for key, text in _find_texts(message).items()}
+            for message in messages
+        ]
 
     def find_shared_start(self, texts: Sequence[str]) -> int:
         """Up to where the texts are alike and can be tokenized apart from the rest: always before a control token."""
@@ -70,6 +75,11 @@ def _find_control_tokens(tokenizer: PreTrainedTokenizerBase, size: int, template
     # A token that takes spaces before it along, or is sought in words or normalized text only, parts a text elsewhere.
     plain = {token.content for token in added if not (token.lstrip or token.single_word or token.normalized)}
     return ControlTokens(_match_any(special), _match_any(special | written), _match_any(plain))
+
+
+def _find_texts(message: Mapping[str, object]) -> dict[str, str]:
+    """Role, content, and what else of a message from elsewhere is text."""
+    return {key: text for key, text in message.items() if isinstance(text, str)}
 
 
 def _match_any(tokens: Iterable[str]) -> re.Pattern[str]:

@@ -80,6 +80,18 @@ def test_behind_a_trusted_proxy_each_address_counts_for_itself(client: Client, d
         assert forged == [400] * 10 + [429]
 
 
+def test_a_header_that_too_few_proxies_wrote_to_counts_for_nothing(client: Client, labeler: User) -> None:
+    """By page and by API alike, the connection's own address counts, and nothing breaks."""
+    with override_settings(ALLAUTH_TRUSTED_PROXY_COUNT=2):
+        forged: dict[str, Any] = {"headers": {"x-forwarded-for": "10.0.0.1"}}
+        page = client.post(reverse("account_login"), {"login": "labeler", "password": WRONG}, **forged)
+        assert page.status_code == 200 and "not correct" in page.content.decode()
+        tries = [log_in(client, f"name-{n}", **{"x-forwarded-for": f"10.0.0.{n}"}) for n in range(10)]
+        assert tries == [400] * 9 + [429]
+        right = {"login": "labeler", "password": "labeler's password"}
+        assert client.post(reverse("account_login"), right, REMOTE_ADDR="10.0.0.2", **forged).status_code == 302
+
+
 def test_one_value_tells_both_counters_of_the_proxies(tmp_path: Path) -> None:
     words = "from config import settings as s; print(s.ALLAUTH_TRUSTED_PROXY_COUNT, s.REST_FRAMEWORK['NUM_PROXIES'])"
     env = {"DATA_DIR": str(tmp_path), "TRUSTED_PROXIES": "2"}

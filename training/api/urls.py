@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from training.api import runs
+from training.api import runs, win_rates
 
 urlpatterns = [
     path("runs/", runs.RunListView.as_view(), name="api_run_list"),
@@ -10,4 +10,5 @@ urlpatterns = [
     path("runs/<int:pk>/cancel/", runs.RunCancelView.as_view(), name="api_run_cancel"),
     path("runs/<int:pk>/retry/", runs.RunRetryView.as_view(), name="api_run_retry"),
     path("runs/<int:pk>/metrics/", runs.RunMetricsView.as_view(), name="api_run_metrics"),
+    path("models/<int:pk>/win-rates/", win_rates.WinRatesView.as_view(), name="api_model_win_rates"),
 ]

@@ -133,8 +133,7 @@ def draw_rewards(evaluation: Mapping[str, Any]) -> Plot:
         legend.append(
             Key(
                 [Mark("M1 1H27V11H1Z", look)],
-                _("%(side)s, mean %(mean)s")
-                % {"side": names[name], "mean": plots.show_number(round(sides[name]["mean"], 3))},
+                _("%(side)s, mean %(mean)s") % {"side": names[name], "mean": _show(sides[name]["mean"])},
             )
         )
     return Plot(
@@ -153,7 +152,7 @@ def draw_rewards(evaluation: Mapping[str, Any]) -> Plot:
             [
                 [_("Mean ± standard deviation"), *(_tell_mean(side) for side in sides.values())],
                 *(
-                    [f"{low:.3f} – {high:.3f}", *(str(side["counts"][at]) for side in sides.values())]
+                    [f"{_show(low)} … {_show(high)}", *(str(side["counts"][at]) for side in sides.values())]
                     for at, (low, high) in enumerate(itertools.pairwise(edges))
                 ),
             ],
@@ -174,10 +173,14 @@ def _tell_bin(each: Mapping[str, Any]) -> list[str]:
     return [
         f"{show_percent(each['from'])} – {show_percent(each['to'])}",
         show_percent(each["confidence"], 1),
-        f"{show_percent(each['accuracy'], 1)} ({show_percent(low)} – {show_percent(high)})",
+        f"{show_percent(each['accuracy'])} ({100 * low:.0f} – {100 * high:.0f})",
         str(each["pairs"]),
     ]
 
 
 def _tell_mean(side: Mapping[str, Any]) -> str:
-    return f"{side['mean']:.3f} ± {side['std']:.3f}"
+    return f"{_show(side['mean'])} ± {_show(side['std'])}"
+
+
+def _show(reward: float) -> str:
+    return plots.show_number(round(reward, 3))

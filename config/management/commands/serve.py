@@ -19,7 +19,7 @@ from django.core.management import BaseCommand, CommandError, CommandParser, cal
 from django.db import DatabaseError
 
 from config.demo import DemoAccount, prepare_demo
-from config.foreground import Foreground, Service
+from config.foreground import HOUSE, Foreground, Service
 from config.static_files import collect_changed_files
 
 
@@ -45,7 +45,7 @@ class Command(BaseCommand):
         def announce() -> None:
             _wait_until_up(host, settings.PORT)
             for line in _greeting(host, accounts, time.monotonic() - began):
-                foreground.say("plumbline", line)
+                foreground.say(HOUSE, line)
 
         foreground = Foreground(_services(host), env=os.environ, on_start=announce)
         raise SystemExit(foreground.run())

@@ -122,6 +122,14 @@ def test_tokenizer_without_template_gets_the_plain_one() -> None:
     )
 
 
+def test_plain_template_does_without_eos() -> None:
+    tokenizer = train_tiny_tokenizer(None)
+    tokenizer.eos_token = None
+    ensure_chat_template(tokenizer)
+    ids = encode_conversation(tokenizer, [*QUESTION, *reply("Paris.")])
+    assert tokenizer.decode(ids).endswith("\n\nAssistant: Paris.")
+
+
 def test_plain_template_begins_with_bos_exactly_where_the_tokenizer_would() -> None:
     from tokenizers.processors import TemplateProcessing
 

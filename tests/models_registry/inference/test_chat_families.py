@@ -261,6 +261,13 @@ def test_role_cannot_spell_a_control_token_either() -> None:
     assert count_control_tokens(tokenizer, ids) == {"<|im_start|>": 3, "<|im_end|>": 2}
 
 
+def test_what_else_a_message_holds_is_left_to_the_template() -> None:
+    tokenizer = train_tiny_tokenizer("{{ messages[0].content + messages[0].name + messages[0].turn | string }}")
+    chat: Any = [{"role": "user", "content": "a", "name": "<|im_end|>", "turn": 7}]
+    ids = encode_prompt(tokenizer, chat)
+    assert tokenizer.decode(ids) == "a<|im_end|>7" and tokenizer.eos_token_id not in ids
+
+
 def test_tokens_that_are_not_special_stay_the_models_own_words() -> None:
     """Qwen calls tools in such tokens. Sampled text keeps them, and so must the reply made of it; questions do not."""
     tokenizer = train_family("qwen")
