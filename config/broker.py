@@ -8,19 +8,20 @@ message that gets lost does no harm: see models_registry/leases.py.
 
 from __future__ import annotations
 
-import fcntl
 import json
 import logging
 import os
 import time
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 from queue import Empty
 from typing import Any
 
 from kombu.transport import TRANSPORT_ALIASES, filesystem, virtual
+
+from config.host_mark import HostMark
+from config.shared_files import hold_lock, write_in_one_step
 
 log = logging.getLogger(__name__)
 
@@ -31,12 +32,19 @@ def register_files_broker() -> None:
     TRANSPORT_ALIASES["files"] = "config.broker:Transport"
 
 
-def build_files_options(data_dir: Path) -> dict[str, Any]:
-    """The transport options of a broker below ``data_dir``; makes its folders, for the owner's eyes only."""
+def make_broker_folder(data_dir: Path) -> Path:
+    """The folder below ``data_dir``, made where it is missing, for the owner's eyes only."""
     root = data_dir / "broker"
+    root.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return root
+
+
+def build_files_options(data_dir: Path) -> dict[str, Any]:
+    """The transport options of a broker below ``data_dir``; makes its folders."""
+    root = make_broker_folder(data_dir)
     folders = {name: root / name for name in ("messages", "taken", "exchanges")}
-    for folder in (root, *folders.values()):
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for folder in folders.values():
+        folder.mkdir(mode=0o700, exist_ok=True)
     return {
         "data_folder_in": str(folders["messages"]),
         "data_folder_out": str(folders["messages"]),
@@ -52,7 +60,7 @@ class Channel(filesystem.Channel):
     def _put(self, queue: str, payload: dict[str, Any], **_kwargs: Any) -> None:  # type: ignore[override]
         folder = Path(self.data_folder_out)
         name = f"{time.time_ns():020d}-{uuid.uuid4().hex}.{queue}.msg"
-        _write_in_one_step(folder / name, json.dumps(payload))
+        write_in_one_step(folder / name, json.dumps(payload))
 
     def _get(self, queue: str, timeout: float | None = None) -> dict[str, Any]:
         folder, taken = Path(self.data_folder_in), Path(self.processed_folder)
@@ -85,7 +93,7 @@ class Channel(filesystem.Channel):
         with self._lock_exchanges():
             table = self.get_table(exchange)
             if binding not in table:
-                _write_in_one_step(self._locate_table(exchange), json.dumps([binding, *table]))
+                write_in_one_step(self._locate_table(exchange), json.dumps([binding, *table]))
 
     def _delete(self, queue: str, exchange: str, routing_key: str, pattern: str, *_args: Any, **_kwargs: Any) -> None:
         self._purge(queue)
@@ -94,20 +102,14 @@ class Channel(filesystem.Channel):
             table = self.get_table(exchange)
             if binding in table:
                 kept = [row for row in table if row != binding]
-                _write_in_one_step(self._locate_table(exchange), json.dumps(kept))
+                write_in_one_step(self._locate_table(exchange), json.dumps(kept))
 
     def _locate_table(self, exchange: str) -> Path:
         path: Path = self._exchange_file(exchange)  # type: ignore[attr-defined]  # in kombu, not yet in its types
         return path
 
-    @contextmanager
-    def _lock_exchanges(self) -> Iterator[None]:
-        descriptor = os.open(Path(self.control_folder) / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-            yield
-        finally:
-            os.close(descriptor)
+    def _lock_exchanges(self) -> AbstractContextManager[None]:
+        return hold_lock(Path(self.control_folder) / "lock")
 
 
 class Transport(filesystem.Transport):
@@ -120,22 +122,22 @@ class Transport(filesystem.Transport):
         # Kombu shares this between all connections of a process and notes a binding before its file is written: a
         # second thread then sends into a queue that is not there yet, and the message is gone.
         self.state = virtual.BrokerState()
+        self._mark = HostMark(Path(client.transport_options["control_folder"]).parent)
+
+    def establish_connection(self) -> Any:
+        """Raises SecondHostError where the folder serves another host."""
+        self._mark.claim()
+        return super().establish_connection()
+
+    def drain_events(self, connection: Any, timeout: float | None = None, **kwargs: Any) -> None:
+        """A worker asks here for messages all its life. Raises SecondHostError as soon as another host took over."""
+        self._mark.renew()
+        super().drain_events(connection, timeout=timeout, **kwargs)
 
     @property
     def default_connection_params(self) -> dict[str, Any]:
         """None: with a default host kombu warns at every start that the address names no host."""
         return {}
-
-
-def _write_in_one_step(path: Path, text: str) -> None:
-    scratch = path.with_name(f".{uuid.uuid4().hex}.scratch")
-    try:
-        with os.fdopen(os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
-            file.write(text)
-        scratch.replace(path)
-    except BaseException:
-        scratch.unlink(missing_ok=True)
-        raise
 
 
 def _read_message(path: Path) -> dict[str, Any] | None:

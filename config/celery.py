@@ -13,7 +13,10 @@ import re
 from typing import Any
 
 from celery import Celery
+from celery.signals import worker_init, worker_shutdown
 from kombu import Queue
+
+from config.host_mark import HostMark, SecondHostError
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 
@@ -79,6 +82,32 @@ def build_broker_settings(url: str) -> dict[str, Any]:
         "broker_transport_options": {"confirm_publish": True},
         "broker_heartbeat": 30,
     }
+
+
+@worker_init.connect
+def _refuse_second_host(**_kwargs: Any) -> None:
+    """In words, before anything is started; while it runs, the broker itself notices."""
+    if mark := find_host_mark():
+        try:
+            mark.claim()
+        except SecondHostError as error:
+            raise SystemExit(str(error)) from None
+
+
+@worker_shutdown.connect
+def _drop_host_mark(**_kwargs: Any) -> None:
+    if mark := find_host_mark():
+        mark.drop()
+
+
+def find_host_mark() -> HostMark | None:
+    """The mark of the broker of files; None where the broker is a server, which serves any number of hosts."""
+    from django.conf import settings
+
+    from config.broker import make_broker_folder
+
+    is_files = settings.CELERY_BROKER_URL.partition("://")[0] == "files"
+    return HostMark(make_broker_folder(settings.DATA_DIR)) if is_files else None
 
 
 app.add_defaults(build_celery_settings)

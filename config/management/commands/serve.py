@@ -18,8 +18,10 @@ from django.conf import settings
 from django.core.management import BaseCommand, CommandError, CommandParser, call_command
 from django.db import DatabaseError
 
+from config.celery import find_host_mark
 from config.demo import DemoAccount, prepare_demo
 from config.foreground import HOUSE, Foreground, Service
+from config.host_mark import SecondHostError
 from config.static_files import collect_changed_files
 
 
@@ -35,11 +37,15 @@ class Command(BaseCommand):
         host = options["host"]
         _require_free_port(host, settings.PORT)
         try:
+            if mark := find_host_mark():
+                mark.claim()
             call_command("migrate", verbosity=0, interactive=False)
             collect_changed_files()
             accounts = [] if options["no_demo"] else prepare_demo()
         except (OSError, DatabaseError) as error:
             raise CommandError(f"The house cannot be prepared in {settings.DATA_DIR}: {error}") from error
+        except SecondHostError as error:
+            raise CommandError(str(error)) from error
         foreground: Foreground
 
         def announce() -> None:
