@@ -5,30 +5,18 @@ A project that a person may not see answers 404, so that nobody learns which pro
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import wraps
-from typing import Concatenate, ParamSpec, TypeVar
-
-from django.contrib.auth.models import AbstractBaseUser, AnonymousUser, User
+from django.contrib.auth.models import User
 from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
-from django.http import HttpRequest, HttpResponseBase
+from django.http import HttpRequest
 from django.shortcuts import get_object_or_404
 from django.utils.translation import gettext as _
-from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
-from rest_framework.views import APIView
 
 from annotate.models import Project
+from models_registry.permissions import IsAdmin, Person, admin_required, is_admin
 
-Person = AbstractBaseUser | AnonymousUser
-P = ParamSpec("P")
-R = TypeVar("R", bound=HttpResponseBase)
-
-
-def is_admin(user: Person) -> bool:
-    """Whether the person runs the house: sees all projects, data, runs and models."""
-    return bool(user.is_active and getattr(user, "is_staff", False))
+__all__ = ["IsAdmin", "admin_required", "can_label", "get_labeler", "get_project_or_404", "is_admin", "projects_for"]
 
 
 def can_label(user: Person, project: Project) -> bool:
@@ -55,26 +43,3 @@ def get_labeler(request: HttpRequest | Request) -> User:
     if not isinstance(request.user, User):
         raise PermissionDenied(_("Please sign in first."))
     return request.user
-
-
-def admin_required(
-    view: Callable[Concatenate[HttpRequest, P], R],
-) -> Callable[Concatenate[HttpRequest, P], R]:
-    """A page for admins alone; asked before anything is looked up, so a labeler's 403 tells nothing about ids."""
-
-    @wraps(view)
-    def check_then_view(request: HttpRequest, /, *args: P.args, **kwargs: P.kwargs) -> R:
-        if not is_admin(request.user):
-            raise PermissionDenied(_("This page is for admins."))
-        return view(request, *args, **kwargs)
-
-    return check_then_view
-
-
-class IsAdmin(BasePermission):
-    """API routes for admins alone."""
-
-    message = "This route is for admins."
-
-    def has_permission(self, request: Request, view: APIView) -> bool:
-        return is_admin(request.user)

@@ -7,13 +7,12 @@ from typing import Any
 from django.db.models import QuerySet
 from drf_spectacular.utils import extend_schema, extend_schema_view
 from rest_framework import generics, serializers, status
-from rest_framework.permissions import IsAdminUser
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from models_registry import services
 from models_registry.models import ModelImport, ModelSource, ModelVersion
-from models_registry.permissions import get_admin
+from models_registry.permissions import IsAdmin, get_admin
 from models_registry.selectors import list_models
 
 
@@ -68,7 +67,7 @@ class NewModelSerializer(serializers.Serializer[ModelVersion]):
 
 @extend_schema_view(get=extend_schema(tags=["models"], description="All models, newest first."))
 class ModelListView(generics.ListCreateAPIView[ModelVersion]):
-    permission_classes = [IsAdminUser]
+    permission_classes = [IsAdmin]
     serializer_class = ModelSerializer
 
     def get_queryset(self) -> QuerySet[ModelVersion]:
@@ -94,7 +93,7 @@ class ModelListView(generics.ListCreateAPIView[ModelVersion]):
 
 @extend_schema_view(get=extend_schema(tags=["models"], description="One model."))
 class ModelView(generics.RetrieveAPIView[ModelVersion]):
-    permission_classes = [IsAdminUser]
+    permission_classes = [IsAdmin]
     serializer_class = ModelSerializer
 
     def get_queryset(self) -> QuerySet[ModelVersion]:

@@ -20,11 +20,11 @@ from models_registry import services
 from models_registry.forms import FolderForm, HubForm
 from models_registry.leases import CannotCancel, CannotRetry
 from models_registry.models import ModelImport, ModelSource, ModelVersion
-from models_registry.permissions import admin_page, get_admin
+from models_registry.permissions import admin_required, get_admin
 from models_registry.selectors import find_demo_model, list_models
 
 
-@admin_page
+@admin_required
 @require_safe
 @never_cache
 def show_models(request: HttpRequest) -> HttpResponse:
@@ -36,7 +36,7 @@ def show_models(request: HttpRequest) -> HttpResponse:
     return render(request, template, context)
 
 
-@admin_page
+@admin_required
 @require_http_methods(["GET", "HEAD", "POST"])
 def add_model(request: HttpRequest) -> HttpResponse:
     """Three forms on one page; the hidden ``source`` says which was sent."""
@@ -62,7 +62,7 @@ def add_model(request: HttpRequest) -> HttpResponse:
     return render(request, "models_registry/model_add.html", context, status=status)
 
 
-@admin_page
+@admin_required
 @require_POST
 def retry_import(request: HttpRequest, pk: int) -> HttpResponse:
     model_import = get_object_or_404(ModelImport, model=pk)
@@ -73,7 +73,7 @@ def retry_import(request: HttpRequest, pk: int) -> HttpResponse:
     return redirect("model_list")
 
 
-@admin_page
+@admin_required
 @require_POST
 def cancel_import(request: HttpRequest, pk: int) -> HttpResponse:
     model_import = get_object_or_404(ModelImport, model=pk)
