@@ -9,7 +9,8 @@ from __future__ import annotations
 import json
 import math
 import struct
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -44,6 +45,9 @@ class ModelFacts:
     has_chat_template: bool
     size_bytes: int
     """Of the weight files."""
+    dtype: str | None
+    """The dtype that most tensors have, as safetensors names it: ``BF16``, ``F32``."""
+    vocabulary: int | None
 
 
 def check_model_folder(folder: Path | str) -> ModelFacts:
@@ -63,14 +67,18 @@ def check_model_folder(folder: Path | str) -> ModelFacts:
     architecture, kind = _read_architecture(config)
     _require_tokenizer(folder)
     weights = find_weight_files(folder)
+    tensors = [tensor for path in weights for tensor in _read_tensors(path)]
+    dtypes = Counter(dtype for dtype, _numbers in tensors).most_common(1)
     return ModelFacts(
         architecture=architecture,
         model_type=str(config.get("model_type", "")),
         kind=kind,
-        parameters=sum(_count_parameters(path) for path in weights),
-        context_length=_find_context_length(config),
+        parameters=sum(numbers for _dtype, numbers in tensors),
+        context_length=_find_number(config, CONTEXT_KEYS),
         has_chat_template=_has_chat_template(folder),
         size_bytes=sum(path.stat().st_size for path in weights),
+        dtype=dtypes[0][0] if dtypes else None,
+        vocabulary=_find_number(config, ("vocab_size",)),
     )
 
 
@@ -94,11 +102,6 @@ def find_weight_files(folder: Path) -> list[Path]:
         if not (folder / name).is_file():
             raise ModelFolderError("no_weights", f"The weight file {name} is missing.")
     return [folder / name for name in names]
-
-
-def read_tensor_names(folder: Path) -> set[str]:
-    """Names of all stored tensors, from the headers."""
-    return {name for path in find_weight_files(folder) for name in _read_header(path)}
 
 
 def _refuse_pickles(folder: Path) -> None:
@@ -156,10 +159,11 @@ def _require_tokenizer(folder: Path) -> None:
         raise ModelFolderError("no_tokenizer", "The folder has no tokenizer.json (nor vocab.json with merges.txt).")
 
 
-def _find_context_length(config: dict[str, Any]) -> int | None:
+def _find_number(config: dict[str, Any], keys: Iterable[str]) -> int | None:
+    """The first of ``keys`` that holds a positive number, in the configuration or that of its language model."""
     nested = config.get("text_config")
     for source in (config, nested if isinstance(nested, dict) else {}):
-        for key in CONTEXT_KEYS:
+        for key in keys:
             value = source.get(key)
             if isinstance(value, int) and value > 0:
                 return value
@@ -172,20 +176,17 @@ def _has_chat_template(folder: Path) -> bool:
     return bool((_read_object(folder / "tokenizer_config.json") or {}).get("chat_template"))
 
 
-def _count_parameters(path: Path) -> int:
-    return sum(math.prod(entry["shape"]) for entry in _read_header(path).values())
-
-
-def _read_header(path: Path) -> dict[str, dict[str, Any]]:
-    """Tensor entries of a safetensors file; checks that the file is as long as its header says."""
+def _read_tensors(path: Path) -> list[tuple[str, int]]:
+    """Dtype and number of values of each tensor, from the header; checks that the file is as long as that says."""
     size = path.stat().st_size
     try:
         with path.open("rb") as file:
             (length,) = struct.unpack("<Q", file.read(8))
             if length > min(MAX_HEADER_BYTES, size):
                 raise ValueError("the header is longer than the file")
-            header: dict[str, dict[str, Any]] = json.loads(file.read(length))
+            header = json.loads(file.read(length))
         header.pop("__metadata__", None)
+        tensors = [(str(entry["dtype"]), math.prod(entry["shape"])) for entry in header.values()]
         end = max((entry["data_offsets"][1] for entry in header.values()), default=0)
     except (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError, struct.error) as error:
         raise ModelFolderError("bad_weights", f"{path.name} is no valid safetensors file: {error}") from error
@@ -193,7 +194,7 @@ def _read_header(path: Path) -> dict[str, dict[str, Any]]:
         raise ModelFolderError(
             "bad_weights", f"{path.name} is {size} bytes long, its header says {8 + length + end}; copy it again."
         )
-    return header
+    return tensors
 
 
 def _read_object(path: Path) -> dict[str, Any] | None:

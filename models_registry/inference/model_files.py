@@ -1,4 +1,4 @@
-"""What a model folder may hold, and the facts that the registry files about it.
+"""Taking a model folder over: which files, and what the registry files about it beyond the facts of its headers.
 
 Only safetensors weights, JSON, tokenizer files and texts are ever taken over; a pickle can run code when it is opened,
 so none is copied, opened or loaded. Everything here reads file headers, not weights: no torch is needed.
@@ -11,16 +11,13 @@ import hashlib
 import os
 import re
 import shutil
-from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from safetensors import safe_open
-
 from models_registry.inference.folders import PICKLE_SUFFIXES, check_model_folder, find_weight_files
-from models_registry.inference.program import ProgramError, read_json
+from models_registry.inference.program import ProgramError
 
 MODEL_FILES = (
     "model*.safetensors",
@@ -77,26 +74,15 @@ def read_model_facts(folder: Path, *, on_hash: Callable[[str], None] = lambda _n
     ``on_hash`` is called with each weight file's name before it is hashed, which is the slow part.
     """
     facts = check_model_folder(folder)
-    config = read_json(folder / "config.json")
-    weights = find_weight_files(folder)
     hashes = {}
-    for path in weights:
+    for path in find_weight_files(folder):
         on_hash(path.name)
         hashes[path.name] = hash_file(path)
     return asdict(facts) | {
-        "dtype": read_main_dtype(weights[0]),
-        "vocabulary": (config.get("text_config") or config).get("vocab_size"),
         "licence": read_licence(folder),
         "sha256": hashes,
         "bytes": sum(path.stat().st_size for path in folder.iterdir() if path.is_file()),
     }
-
-
-def read_main_dtype(path: Path) -> str | None:
-    """The dtype (``BF16``, ``F32`` ...) that most tensors of a safetensors file have."""
-    with safe_open(path, framework="np") as file:
-        counts = Counter(file.get_slice(name).get_dtype() for name in file.keys())  # noqa: SIM118 - no mapping
-    return counts.most_common(1)[0][0] if counts else None
 
 
 def read_licence(folder: Path) -> str:

@@ -44,6 +44,7 @@ def test_facts_come_from_the_headers(original: Path) -> None:
     assert (facts.architecture, facts.model_type, facts.kind) == ("LlamaForCausalLM", "llama", "policy")
     assert (facts.context_length, facts.has_chat_template) == (512, True)
     assert facts.size_bytes == (original / "model.safetensors").stat().st_size
+    assert (facts.dtype, facts.vocabulary) == ("F32", model.config.vocab_size)
 
 
 def test_shards_are_counted_together(original: Path, tmp_path: Path) -> None:
@@ -114,6 +115,11 @@ def lie_about_header(folder: Path) -> None:
         file.write(struct.pack("<Q", 2**60))
 
 
+def lose_a_shape(folder: Path) -> None:
+    header = b'{"a": {"dtype": "F32", "data_offsets": [0, 4]}}'
+    (folder / "model.safetensors").write_bytes(struct.pack("<Q", len(header)) + header + b"1234")
+
+
 def point_outside(folder: Path) -> None:
     (folder / "model.safetensors").rename(folder.parent / "outside.safetensors")
     change_json(folder / "model.safetensors.index.json", weight_map={"a": "../outside.safetensors"})
@@ -137,6 +143,7 @@ def point_outside(folder: Path) -> None:
         (lose_tokenizer, "no_tokenizer", "tokenizer.json"),
         (cut_weights, "bad_weights", "copy it again"),
         (lie_about_header, "bad_weights", "longer than the file"),
+        (lose_a_shape, "bad_weights", "no valid safetensors file"),
         (point_outside, "bad_weights", "no file of this folder"),
     ],
 )
