@@ -90,6 +90,7 @@ def train_model(work: Run, supervisor: Supervisor) -> None:
     config = {
         "method": work.method,
         "model": str(base.folder),
+        "name": work.name,
         "model_name": base.name,
         "licence": base.licence,
         "train_file": str(version.train_path),

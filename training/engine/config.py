@@ -293,6 +293,13 @@ class TrainingConfig:
         50, "Records", "Steps between two checkpoints; 0 saves only when stopped and at the end.", bounds=(0, 10**6)
     )
     keep_checkpoints: int = _setting(2, "Records", "How many checkpoints are kept.", bounds=(2, 100))
+    tracker: str = _setting(
+        "none",
+        "Records",
+        "Where the curves are sent too. TensorBoard's files stay in the run's folder; W&B and MLflow need their "
+        "package and address on the worker.",
+        choices=("none", "tensorboard", "wandb", "mlflow"),
+    )
 
     @classmethod
     def from_dict(cls, method: str, values: Mapping[str, Any]) -> TrainingConfig:

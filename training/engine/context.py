@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from accelerate import Accelerator
@@ -40,6 +41,11 @@ class Context:
     def print(self, text: str) -> None:
         if self.accelerator.is_main_process:
             print(text, flush=True)
+
+    def log_metrics(self, values: dict[str, Any]) -> None:
+        """Files one line of the curves, and sends it to the tracker if there is one."""
+        self.program.log_metrics(values)
+        self.accelerator.log(values, step=values["step"])
 
     def check_stop(self) -> None:
         """Raises :class:`StopRequested` in all processes when one of them was asked to leave."""

@@ -249,7 +249,7 @@ class Trainer:
         values = self.window.read(self.context)
         self.window = Tally()
         step = self.progress.step
-        self.context.program.log_metrics(
+        self.context.log_metrics(
             {
                 "step": step,
                 "epoch": round(step / self.steps_per_epoch, 4),
@@ -278,7 +278,7 @@ class Trainer:
         )
         self.progress.eval_metrics, self.progress.eval_columns = metrics, columns
         step = self.progress.step
-        self.context.program.log_metrics({"step": step, "epoch": round(step / self.steps_per_epoch, 4), **metrics})
+        self.context.log_metrics({"step": step, "epoch": round(step / self.steps_per_epoch, 4), **metrics})
         parts = [f"{name} {metrics[name]:.4g}" for name in ("eval_loss", "eval_rewards/accuracies") if name in metrics]
         self.context.print(f"step {step}/{self.total_steps}  {'  '.join(parts)}")
 

@@ -19,7 +19,6 @@ from models_registry.inference.load import load_tokenizer  # before accelerate: 
 
 # isort: split
 import torch
-from accelerate import Accelerator
 from transformers import PreTrainedTokenizerBase
 
 from models_registry.inference.folders import check_model_folder
@@ -41,6 +40,7 @@ from training.engine.precision import prefers_bf16
 from training.engine.reference import fingerprint_model, load_or_compute_reference, make_key
 from training.engine.spec import RunSpec
 from training.engine.stats import describe_length_baseline
+from training.engine.trackers import make_accelerator
 from training.engine.trainee import (
     add_adapters,
     enable_checkpointing,
@@ -53,7 +53,7 @@ from training.engine.trainee import (
 
 MEMORY_SHARE = 0.8
 """Of the free memory that activations and optimizer may take."""
-RECORD_SETTINGS = ("logging_steps", "eval_steps", "save_steps", "keep_checkpoints")
+RECORD_SETTINGS = ("logging_steps", "eval_steps", "save_steps", "keep_checkpoints", "tracker")
 """Settings that may change between a checkpoint and its resumption: they do not touch the weights."""
 
 
@@ -90,16 +90,15 @@ def main(program: Program) -> None:
     except StopRequested:
         return
     save_outcome(run, progress)
+    run.context.accelerator.end_training()  # trackers send what they still hold
 
 
 def prepare(program: Program) -> Prepared:
     """Everything before the first step, the reference's log-probabilities and a checkpoint to go on from included."""
     spec = read_spec(program.folder)
     facts = check_model_folder(spec.model)
-    accelerator = Accelerator(
-        cpu=not torch.cuda.is_available(),  # said outright, or several CPU processes would not find each other
-        mixed_precision="no",  # autocast is the scorers' business
-    )
+    # The device is said outright, or several CPU processes would not find each other.
+    accelerator = make_accelerator(program, spec, cpu=not torch.cuda.is_available())
     (program.folder / "result.json").unlink(missing_ok=True)
     torch.manual_seed(spec.config.seed)
     tokenizer = load_tokenizer(spec.model)

@@ -31,6 +31,8 @@ class RunSpec:
     model_name: str
     train_sha256: str
     """Expected digest of ``train_file``; empty when not given."""
+    name: str = ""
+    """What people call the run."""
     licence: str = ""
     """Of the base, for the model card."""
     reference_cache: Path | None = None
@@ -79,6 +81,7 @@ class RunSpec:
             config=config,
             model_name=str(raw.get("model_name") or Path(raw["model"]).name),
             train_sha256=str(raw.get("train_sha256") or ""),
+            name=str(raw.get("name") or ""),
             licence=str(raw.get("licence") or ""),
             reference_cache=locate("reference_cache"),
         )
