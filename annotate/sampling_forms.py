@@ -9,16 +9,13 @@ from django.utils.translation import gettext_lazy as _
 
 from annotate.models import SamplingJob
 from annotate.selectors.sampling import list_ready_models
-from annotate.services.sampling import MAX_PROMPTS
+from annotate.services.sampling import MAX_PROMPTS, MAX_SEED, RECIPE_FIELDS
 from models_registry.models import ModelKind, ModelVersion
 
 if TYPE_CHECKING:
     JobForm = forms.ModelForm[SamplingJob]
 else:
     JobForm = forms.ModelForm
-
-MAX_SEED = 2**31 - 1
-"""What PostgreSQL's column holds; SQLite would take more."""
 
 NEW, UNSAMPLED, NEWEST = "new", "unsampled", "newest"
 
@@ -61,17 +58,7 @@ class SamplingForm(JobForm):
 
     class Meta:
         model = SamplingJob
-        fields = [
-            "model_a",
-            "model_b",
-            "temperature_a",
-            "temperature_b",
-            "top_p",
-            "max_new_tokens",
-            "seed",
-            "ask_first",
-            "reward_model",
-        ]
+        fields = RECIPE_FIELDS
         labels = {
             "model_a": _("Model of the first response"),
             "model_b": _("Model of the second response"),

@@ -12,9 +12,8 @@ from rest_framework.response import Response
 
 from annotate.models import Prompt, SamplingJob
 from annotate.permissions import IsAdmin, get_labeler, get_project_or_404
-from annotate.sampling_forms import MAX_SEED
 from annotate.selectors.sampling import list_prompts, list_sampling_jobs
-from annotate.services.sampling import MAX_PROMPTS, SamplingError, start_sampling
+from annotate.services.sampling import MAX_PROMPTS, MAX_SEED, RECIPE_FIELDS, SamplingError, start_sampling
 from models_registry.models import ModelVersion
 
 
@@ -33,21 +32,7 @@ class NewSamplingSerializer(serializers.ModelSerializer[SamplingJob]):
 
     class Meta:
         model = SamplingJob
-        fields = [
-            "prompts",
-            "new_prompts",
-            "newest",
-            "only_unsampled",
-            "model_a",
-            "model_b",
-            "temperature_a",
-            "temperature_b",
-            "top_p",
-            "max_new_tokens",
-            "seed",
-            "ask_first",
-            "reward_model",
-        ]
+        fields = ["prompts", "new_prompts", "newest", "only_unsampled", *RECIPE_FIELDS]
 
 
 class SamplingSerializer(serializers.ModelSerializer[SamplingJob]):
@@ -73,15 +58,7 @@ class SamplingSerializer(serializers.ModelSerializer[SamplingJob]):
             "message",
             "cause_code",
             "cause",
-            "model_a",
-            "model_b",
-            "temperature_a",
-            "temperature_b",
-            "top_p",
-            "max_new_tokens",
-            "seed",
-            "ask_first",
-            "reward_model",
+            *RECIPE_FIELDS,
             "prompts",
             "comparisons",
             "created_by",

@@ -25,6 +25,22 @@ from models_registry.supervisor import ProgramJob, Supervisor
 MAX_PROMPTS = 1000
 """Of one job: its results are filed in one transaction."""
 
+MAX_SEED = 2**31 - 1
+"""What PostgreSQL's column holds; SQLite would take more."""
+
+RECIPE_FIELDS = (
+    "model_a",
+    "model_b",
+    "temperature_a",
+    "temperature_b",
+    "top_p",
+    "max_new_tokens",
+    "seed",
+    "ask_first",
+    "reward_model",
+)
+"""What a person chooses of a job besides its prompts, on the page and in the API alike."""
+
 _SAME = "both responses are the same text"
 
 

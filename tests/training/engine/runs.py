@@ -70,9 +70,20 @@ def make_run(
         spec["eval_file"] = "eval.jsonl"
     spec |= {key: values.pop(key) for key in ("resume_from", "train_sha256", "model_name") if key in values}
     defaults = {"learning_rate": 3e-3, "logging_steps": 1, "eval_steps": 0, "save_steps": 0, "max_length": 256}
-    spec["values"] = {**defaults, "max_prompt_length": 128, **values}
+    # not auto, which takes what is measured to be fast on this machine
+    spec["values"] = {**defaults, "max_prompt_length": 128, "precision": "fp32", **values}
     (folder / "config.json").write_text(json.dumps(spec), encoding="utf-8")
     return folder
+
+
+def make_row(chosen: int = 2, rejected: int = 2, *, prompt: int = 3, start: int = 3, **fields: Any) -> Row:
+    """A pair of so many tokens, counted up from ``start``; without rejected tokens a single reply.
+
+    ``fields`` are the row's others, such as margin.
+    """
+    ids = list(range(start, start + prompt + chosen + rejected))
+    replies = tuple(part for part in (ids[prompt : prompt + chosen], ids[prompt + chosen :]) if part)
+    return Row(**{"prompt": ids[:prompt], "replies": replies, "labels": (True, False)[: len(replies)], **fields})
 
 
 def make_rows(tokenizer: Any, records: Sequence[dict[str, Any]], config: TrainingConfig) -> list[Row]:
