@@ -267,8 +267,15 @@ class TrainingConfig:
     packing: bool = _setting(
         False,
         "Memory and speed",
-        "Puts several conversations into one row without letting them see each other: no padding. Pays on a GPU.",
-        methods=("sft",),
+        "Puts several conversations into one row without letting them see each other: no padding. Pays on a GPU with "
+        "flex attention; on a CPU it costs time.",
+    )
+    attention: str = _setting(
+        "auto",
+        "Memory and speed",
+        "flex skips what a token may not see instead of computing and masking it: for packed rows on a GPU. auto and "
+        "sdpa use PyTorch's own kernels.",
+        choices=("auto", "sdpa", "flex"),
     )
     length_buckets: bool = _setting(
         True, "Memory and speed", "Lets pairs of like length meet in a forward pass, which saves padding."

@@ -13,11 +13,12 @@ prefix sharing of arXiv 2410.20305). All three give the same log-probabilities a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn.attention.flex_attention import BlockMask, create_block_mask
 
 PLAIN, SHARED, PACKED = "plain", "shared", "packed"
 
@@ -110,6 +111,24 @@ def make_mask(trees: Tensor, branches: Tensor) -> Tensor:
     width = trees.shape[1]
     causal = torch.ones(width, width, dtype=torch.bool, device=trees.device).tril()
     return (same_tree & same_line & causal)[:, None]
+
+
+def make_block_mask(trees: Tensor, branches: Tensor) -> BlockMask:
+    """The same as :func:`make_mask` in the form that FlexAttention takes: whole blocks that nobody sees are skipped."""
+    rows, width = trees.shape
+    # The positions of heads are not looked at; None stands for all of them.
+    return create_block_mask(make_rule(trees, branches), rows, None, width, width, device=str(trees.device))
+
+
+def make_rule(trees: Tensor, branches: Tensor) -> Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]:
+    """What :func:`make_mask` says, as a function of row, head, query and key."""
+
+    def sees(row: Tensor, head: Tensor, query: Tensor, key: Tensor) -> Tensor:
+        same_tree = trees[row, query] == trees[row, key]
+        same_line = (branches[row, key] == PROMPT) | (branches[row, query] == branches[row, key])
+        return same_tree & same_line & (query >= key)
+
+    return sees
 
 
 class _Canvas:

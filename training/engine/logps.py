@@ -15,10 +15,11 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.attention.flex_attention import BlockMask
 
 from training.engine.batches import Batch
 from training.engine.head import score_targets
-from training.engine.layouts import make_mask
+from training.engine.layouts import make_block_mask, make_mask
 
 
 class PolicyScorer(nn.Module):
@@ -109,14 +110,13 @@ def find_window(model: Any) -> float:
     return min([float(size) for size in sizes if size], default=math.inf) if sliding else math.inf
 
 
-def _inputs(model: Any, batch: Batch, *, mask_padding: bool = False) -> dict[str, Tensor]:
+def _inputs(model: Any, batch: Batch, *, mask_padding: bool = False) -> dict[str, Any]:
     """What the model is called with. A plain row needs no mask: its padding stands on the right, where causal attention
     does not look."""
-    inputs = {"input_ids": batch.input_ids}
+    inputs: dict[str, Any] = {"input_ids": batch.input_ids}
     if batch.trees is not None and batch.branches is not None and batch.position_ids is not None:
-        sees = make_mask(batch.trees, batch.branches)
         inputs["position_ids"] = batch.position_ids
-        inputs["attention_mask"] = sees if _takes_bool_masks(model) else _as_bias(sees)
+        inputs["attention_mask"] = _make_mask(model.config._attn_implementation, batch.trees, batch.branches)
     elif mask_padding:
         width = batch.input_ids.shape[1]
         steps = torch.arange(width, device=batch.row_lengths.device)
@@ -124,12 +124,14 @@ def _inputs(model: Any, batch: Batch, *, mask_padding: bool = False) -> dict[str
     return inputs
 
 
-def _takes_bool_masks(model: Any) -> bool:
-    return str(model.config._attn_implementation) == "sdpa"
-
-
-def _as_bias(sees: Tensor) -> Tensor:
-    """What is added to attention scores: 0 where the key is seen."""
+def _make_mask(attention: str, trees: Tensor, branches: Tensor) -> Tensor | BlockMask:
+    """Who sees whom, in the form that the model's attention takes."""
+    if attention == "flex_attention":
+        return make_block_mask(trees, branches)
+    sees = make_mask(trees, branches)
+    if attention == "sdpa":
+        return sees
+    # Added to the attention scores.
     return torch.zeros(sees.shape, device=sees.device).masked_fill(~sees, torch.finfo(torch.bfloat16).min)
 
 

@@ -28,6 +28,10 @@ def load_trainee(folder: Path, tokenizer: PreTrainedTokenizerBase, config: Train
     if len(tokenizer) > known:
         raise ProgramError("bad_model", f"The tokenizer knows {len(tokenizer)} tokens, the model only {known}.")
     switch_dropout_off(model)
+    if config.attention == "flex":
+        if not torch.cuda.is_available():
+            raise ProgramError("bad_config", "attention: flex needs a GPU; PyTorch cannot train with it on a CPU.")
+        model.set_attn_implementation("flex_attention")
     return model
 
 
