@@ -5,7 +5,7 @@ PY := .venv/bin/python
 JOBS ?= auto
 TESTS ?= tests
 
-.PHONY: run test screenshots lint format css lock messages clean
+.PHONY: run test bench parity screenshots lint format css lock messages clean
 
 run: .venv/run-ready
 	@exec $(PY) manage.py serve
@@ -48,6 +48,13 @@ format: .venv/test-ready
 	@echo "Installing packages for tests ..."
 	@VIRTUAL_ENV=.venv .venv/bin/uv pip install -q --no-deps --require-hashes -r requirements/test.txt
 	@touch $@
+
+# The engine's numbers against TRL's, and its cost against TRL's (see benchmarks/README.md; the latter takes an hour).
+parity: .venv/test-ready
+	OMP_NUM_THREADS=1 $(PY) -m benchmarks.parity
+
+bench: .venv/test-ready
+	$(PY) -m benchmarks.run
 
 # Photograph the pages of the whole loop for the README.
 screenshots: .venv/test-ready

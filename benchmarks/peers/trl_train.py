@@ -10,6 +10,7 @@ the meter only.
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
 import os
 import sys
@@ -29,23 +30,24 @@ from datasets import Dataset, disable_progress_bars
 from benchmarks.meter import Meter, read_peak_mib, read_resident_mib
 
 GROUP_BY_LENGTH = "group_by_length"
+TRAINERS = {
+    "sft": ("trl", "SFT"),
+    "reward": ("trl", "Reward"),
+    "dpo": ("trl", "DPO"),
+    "ipo": ("trl", "DPO"),
+    "kto": ("trl", "KTO"),
+    "orpo": ("trl.experimental.orpo", "ORPO"),
+    "cpo": ("trl.experimental.cpo", "CPO"),
+    "simpo": ("trl.experimental.cpo", "CPO"),
+}
+"""Module and class name by method."""
 
 
 def import_trainer(method: str) -> tuple[Any, Any]:
     """The configuration and the trainer class of ``method``."""
-    if method == "dpo":
-        from trl.trainer.dpo_config import DPOConfig
-        from trl.trainer.dpo_trainer import DPOTrainer
-
-        return DPOConfig, DPOTrainer
-    if method == "reward":
-        from trl.trainer.reward_config import RewardConfig
-        from trl.trainer.reward_trainer import RewardTrainer
-
-        return RewardConfig, RewardTrainer
-    from trl.experimental.orpo import ORPOConfig, ORPOTrainer
-
-    return ORPOConfig, ORPOTrainer
+    module, name = TRAINERS[method]
+    library = importlib.import_module(module)
+    return getattr(library, f"{name}Config"), getattr(library, f"{name}Trainer")
 
 
 def read_dataset(path: Path, tokenizer: Any, *, by_length: bool) -> Dataset:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from hypothesis import settings
 from safetensors.torch import load_file
 
 from models_registry.inference.program import Program
@@ -18,6 +19,8 @@ from training.engine.data import Row, encode_row, parse_record
 
 GOOD = "The capital of France is Paris."
 BAD = "I am sorry, I do not know."
+repeatable = settings(derandomize=True, deadline=None, max_examples=40)
+"""For property tests: the same examples in every session, however busy the machine."""
 GRADES = ("significantly", "slightly", "negligibly", "unsure", None)
 
 

@@ -1,11 +1,12 @@
 """IPO: a squared loss that pulls the log-ratio gap to a finite target, where DPO would push it on for ever.
 
     h = (log π(y_w|x) − log π_ref(y_w|x)) / |y_w| − (log π(y_l|x) − log π_ref(y_l|x)) / |y_l|
-    L = q·(h − τ)² + (1 − q)·(h + τ)²,  τ = (1/2 + m) / β
+    e = h − m/β
+    L = q·(e − τ)² + (1 − q)·(e + τ)²,  τ = 1/(2β)
 
 Azar et al. (arXiv 2310.12036), equation 17 (their τ is our β). They average over tokens, as their authors confirmed to
 TRL's; ``sum`` leaves out the division by |y|. A margin m shifts the target by m/β, as it shifts the reward gap of DPO
-by m, and 1 − q is the share of votes for the other side.
+by m, and 1 − q is the share of votes for the other side: the minimum is at e = (2q − 1)·τ.
 """
 
 from __future__ import annotations
@@ -26,8 +27,8 @@ from training.engine.methods.base import (
 
 def ipo_loss(gap: Tensor, batch: Batch, beta: float) -> Tensor:
     """[B] from h [B]."""
-    target = (0.5 + batch.margins) / beta
-    return batch.soft_labels * (gap - target).square() + (1 - batch.soft_labels) * (gap + target).square()
+    excess, target = gap - batch.margins / beta, 0.5 / beta
+    return batch.soft_labels * (excess - target).square() + (1 - batch.soft_labels) * (excess + target).square()
 
 
 class IPOMethod(Method):

@@ -1,0 +1,110 @@
+"""How far the layouts of the engine agree, for small random models of several architectures."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+import transformers
+from torch import Tensor, nn
+
+from training.engine.batches import Arrangement, collate
+from training.engine.data import Row
+from training.engine.layouts import PACKED, PLAIN, SHARED
+from training.engine.logps import PolicyScorer, find_savings
+from training.engine.methods.base import sum_replies
+
+VOCABULARY = 300
+LONGEST_PROMPT, LONGEST_REPLY = 90, 40
+SIZES = {
+    "hidden_size": 64,
+    "intermediate_size": 128,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "max_position_embeddings": 256,
+}
+ARCHITECTURES: dict[str, tuple[str, str, dict[str, Any]]] = {
+    "Llama": ("LlamaConfig", "LlamaForCausalLM", SIZES),
+    "Qwen2": ("Qwen2Config", "Qwen2ForCausalLM", SIZES),
+    "GPT-2": ("GPT2Config", "GPT2LMHeadModel", {"n_embd": 64, "n_layer": 2, "n_head": 4, "n_positions": 256}),
+    "Gemma 3": ("Gemma3TextConfig", "Gemma3ForCausalLM", SIZES | {"head_dim": 16, "sliding_window": 128}),
+}
+"""transformers' configuration and model, and sizes. The window is longer than any sequence: shorter ones rule sharing
+out."""
+
+
+def compare_layouts(architecture: str) -> dict[str, tuple[float, float]]:
+    """By layout the largest difference from prompts repeated: of log-probabilities and of the gradient, relative.
+
+    Raises ValueError when the engine would not share prompts for this architecture.
+    """
+    scorer = PolicyScorer(make_model(architecture))
+    rows = make_rows()
+    plain, shared = (collate(rows[:2], Arrangement(0, layout=layout)) for layout in (PLAIN, SHARED))
+    _reads_hidden_states, shares = find_savings(scorer, plain, shared, max(row.length for row in rows))
+    if not shares:
+        raise ValueError(f"{architecture} does not share prompts")
+    outcomes = {layout: _score(scorer, rows, layout) for layout in (PLAIN, SHARED, PACKED)}
+    expected, slope = outcomes.pop(PLAIN)
+    return {
+        layout: (float(((sums - expected) / expected).abs().max()), relate_gradients(gradient, slope))
+        for layout, (sums, gradient) in outcomes.items()
+    }
+
+
+def make_model(architecture: str) -> Any:
+    """A random model of two layers, in fp32."""
+    config_name, model_name, sizes = ARCHITECTURES[architecture]
+    config = getattr(transformers, config_name)(vocab_size=VOCABULARY, initializer_range=0.1, **sizes)
+    torch.manual_seed(0)
+    return getattr(transformers, model_name)(config).eval()
+
+
+def make_rows(count: int = 6) -> list[Row]:
+    """Pairs of random tokens and varied lengths."""
+    rng = random.Random(0)
+
+    def draw(longest: int) -> list[int]:
+        return [rng.randrange(1, VOCABULARY) for _token in range(rng.randrange(3, longest))]
+
+    return [
+        Row(draw(LONGEST_PROMPT), (draw(LONGEST_REPLY), draw(LONGEST_REPLY)), labels=(True, False))
+        for _row in range(count)
+    ]
+
+
+def relate(ours: float, theirs: float) -> float:
+    """Relative difference."""
+    return abs(ours - theirs) / abs(theirs)
+
+
+def relate_gradients(ours: dict[str, Tensor], theirs: dict[str, Tensor]) -> float:
+    """Norm of the difference of two gradients by weight, relative to the norm of the second.
+
+    Raises ValueError when they belong to other weights.
+    """
+    if ours.keys() != theirs.keys():
+        raise ValueError(f"other weights: {sorted(ours.keys() ^ theirs.keys())}")
+    gap = torch.stack([(ours[name] - theirs[name]).norm() for name in theirs]).norm()
+    return float(gap / torch.stack([gradient.norm() for gradient in theirs.values()]).norm())
+
+
+def read_gradient(model: nn.Module) -> dict[str, Tensor]:
+    """The gradient of every weight that has one."""
+    return {name: weight.grad for name, weight in model.named_parameters() if weight.grad is not None}
+
+
+def _score(scorer: PolicyScorer, rows: list[Row], layout: str) -> tuple[Tensor, dict[str, Tensor]]:
+    """Summed log-probabilities of the replies and the gradient of a loss over them."""
+    batch = collate(rows, Arrangement(0, layout=layout, capacity=256))
+    if (batch.trees is None) != (layout == PLAIN):
+        raise ValueError("these rows are not worth sharing")
+    scorer.zero_grad()
+    sums = sum_replies(scorer(batch), batch)
+    chosen, rejected = sums.chunk(2)
+    loss = -F.logsigmoid(0.1 * (chosen - rejected)).mean()
+    loss.backward()  # type: ignore[no-untyped-call]
+    return sums.detach(), {name: gradient.clone() for name, gradient in read_gradient(scorer.model).items()}
