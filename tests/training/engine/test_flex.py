@@ -26,7 +26,7 @@ def test_rule_is_the_mask(kind: str) -> None:
     rows, width = layout.trees.shape
     mask = make_mask(layout.trees, layout.branches)
     rule = make_rule(layout.trees, layout.branches)
-    assert torch.equal(create_mask(rule, rows, 1, width, width, device="cpu"), mask)  # type: ignore[arg-type]
+    assert torch.equal(create_mask(rule, rows, 1, width, width, device="cpu"), mask)
 
     query, key, value = torch.randn(3, rows, 2, width, 16)
     block_mask = make_block_mask(layout.trees, layout.branches)
