@@ -39,6 +39,16 @@ def make_record(prompt: str, chosen: str, rejected: str, grade: str | None = Non
     }
 
 
+def make_single(prompt: str, completion: str, *, label: bool = True, **extra: Any) -> dict[str, Any]:
+    """One line with a single reply, as SFT and KTO read it."""
+    return {
+        "prompt": [{"role": "user", "content": prompt}],
+        "completion": [{"role": "assistant", "content": completion}],
+        "label": label,
+        **extra,
+    }
+
+
 def make_separable_records(count: int, seed: int = 0) -> list[dict[str, Any]]:
     """Pairs that a model can learn to tell apart: chosen replies share words that rejected ones lack. Lengths vary."""
     rng = random.Random(seed)

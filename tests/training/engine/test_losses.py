@@ -312,6 +312,25 @@ def test_sft() -> None:
     assert {name: held_out.logged[name].item() for name in logged} == logged
 
 
+def test_sft_of_pairs_and_single_replies_mixed_compares_the_pairs_alone() -> None:
+    method = make_method(TrainingConfig.from_dict("sft", {}))
+    batch = collate([make_row(2, 0), make_row(2, 2)], Arrangement(pad_id=0))
+    terms = method.compute_terms(tensor(-6, -2, -8, 0, 0), batch)
+    assert terms.token_loss is not None and terms.token_loss.tolist() == [6, 2]
+    nan = math.nan
+    expected = {
+        "logps/chosen": [-3, -1],
+        "logps/rejected": [nan, -4],
+        "rewards/chosen": [nan, -1],
+        "rewards/rejected": [nan, -4],
+        "rewards/margins": [nan, 3],
+        "rewards/accuracies": [nan, 1],
+    }
+    assert terms.logged.keys() == expected.keys()
+    for name, values in expected.items():
+        assert terms.logged[name].tolist() == pytest.approx(values, nan_ok=True)
+
+
 # What they share
 
 

@@ -6,6 +6,7 @@ import itertools
 import json
 import math
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,13 +16,15 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from models_registry.inference.load import load_tokenizer
-from tests.training.engine.runs import make_record, make_row, repeatable
+from models_registry.inference.program import Program
+from tests.training.engine.runs import make_record, make_row, make_run, make_separable_records, make_single, repeatable
 from training.engine.batches import Arrangement, Batch, collate
 from training.engine.config import METHODS, TrainingConfig
 from training.engine.data import Row, encode_row, parse_record
 from training.engine.loop import average_terms
 from training.engine.methods import make_method
 from training.engine.methods.base import Method, Terms
+from training.engine.run import main
 
 CASES: dict[str, dict[str, Any]] = {
     "reward": {},
@@ -297,3 +300,19 @@ def test_unanimous_votes_are_a_hard_label(name: str, votes_for: int, like: dict[
     assert torch.equal(by_votes, compute(soft, make_batch(soft, [plain]), scores).row_loss)
     if not like:
         assert row.soft_label == 1
+
+
+@pytest.mark.parametrize("method", ["sft", "kto"])
+@pytest.mark.parametrize("pairs", [0, 5])
+def test_held_out_single_replies_leave_the_accuracy_to_the_pairs(
+    method: str, pairs: int, tiny_policy: Path, tmp_path: Path
+) -> None:
+    held_out = make_separable_records(pairs)
+    singles = [make_single(f"Question{' please' * number}?", f"Answer {number}") for number in range(6)]
+    folder = make_run(tmp_path, method, tiny_policy, make_separable_records(4), held_out + singles, max_steps=1)
+    assert Program(folder).run(main) == 0
+    evaluation = json.loads((folder / "result.json").read_text())["eval"]
+    assert evaluation["pairs"] == pairs
+    metrics = evaluation["metrics"]
+    assert math.isfinite(metrics["eval_loss"])
+    assert metrics.get("eval_rewards/accuracies") == pytest.approx(evaluation["accuracy"] if pairs else None)

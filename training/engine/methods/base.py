@@ -101,13 +101,14 @@ def logistic_loss(logits: Tensor, batch: Batch, label_smoothing: float = 0.0) ->
 
 
 def log_rewards(chosen: Tensor, rejected: Tensor) -> dict[str, Tensor]:
-    """The curves that every method shares; a tie is no success."""
+    """The curves that every method shares: a tie is no success, and a row without one of the sides (NaN) no try."""
     chosen, rejected = chosen.detach(), rejected.detach()
+    gap = chosen - rejected
     return {
         "rewards/chosen": chosen,
         "rewards/rejected": rejected,
-        "rewards/margins": chosen - rejected,
-        "rewards/accuracies": (chosen > rejected).float(),
+        "rewards/margins": gap,
+        "rewards/accuracies": torch.where(gap.isnan(), gap, (gap > 0).float()),
     }
 
 
@@ -130,6 +131,13 @@ def prompt_logps(scores: Tensor, batch: Batch) -> Tensor:
 def count_predicted(row: Row, reply: int = 0) -> int:
     """Tokens of a reply that are predicted: without a prompt the first one is not."""
     return len(row.replies[reply]) - (0 if row.prompt else 1)
+
+
+def pick_side(values: Tensor, batch: Batch, *, wanted: bool) -> Tensor:
+    """[B]: each row's value [S] of its wanted (unwanted) side; NaN where it has none."""
+    mine = batch.labels == wanted
+    picked = torch.full_like(batch.margins, torch.nan)
+    return picked.index_put((batch.side_rows[mine],), values[mine])
 
 
 def per_row(values: Tensor, batch: Batch) -> Tensor:

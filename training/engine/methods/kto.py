@@ -17,7 +17,15 @@ from torch import Tensor
 from training.engine.batches import Batch
 from training.engine.config import TrainingConfig
 from training.engine.data import Row
-from training.engine.methods.base import Method, Terms, compare_with_reference, per_row, sum_replies
+from training.engine.methods.base import (
+    Method,
+    Terms,
+    compare_with_reference,
+    log_rewards,
+    per_row,
+    pick_side,
+    sum_replies,
+)
 
 
 class KTOMethod(Method):
@@ -43,20 +51,10 @@ class KTOMethod(Method):
         losses = weights * (1 - torch.sigmoid(self.beta * gain - batch.margins[batch.side_rows] / 2))
         rewards = self.beta * ratios.detach()
         logps = sum_replies(scores, batch).detach()
-        logged = {
-            "rewards/chosen": _pick(rewards, batch, wanted=True),
-            "rewards/rejected": _pick(rewards, batch, wanted=False),
-            "logps/chosen": _pick(logps, batch, wanted=True),
-            "logps/rejected": _pick(logps, batch, wanted=False),
+        logged = log_rewards(*(pick_side(rewards, batch, wanted=wanted) for wanted in (True, False)))
+        logged |= {
+            "logps/chosen": pick_side(logps, batch, wanted=True),
+            "logps/rejected": pick_side(logps, batch, wanted=False),
             "kl": batch.kl.detach().expand(len(batch.margins)),
         }
-        gap = logged["rewards/chosen"] - logged["rewards/rejected"]  # NaN unless the row is a pair
-        logged |= {"rewards/margins": gap, "rewards/accuracies": torch.where(gap.isnan(), gap, (gap > 0).float())}
         return Terms(per_row(losses, batch), logged)
-
-
-def _pick(values: Tensor, batch: Batch, *, wanted: bool) -> Tensor:
-    """[B]: each row's value [S] of its wanted (unwanted) side; NaN where it has none."""
-    mine = batch.labels == wanted
-    picked = torch.full_like(batch.margins, torch.nan)
-    return picked.index_put((batch.side_rows[mine],), values[mine])

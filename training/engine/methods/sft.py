@@ -19,9 +19,9 @@ from training.engine.methods.base import (
     Terms,
     average_replies,
     count_predicted,
-    log_pair,
+    log_rewards,
     negative_log_likelihood,
-    split_pairs,
+    pick_side,
 )
 
 
@@ -36,10 +36,9 @@ class SFTMethod(Method):
         return count_predicted(row)
 
     def compute_terms(self, scores: Tensor, batch: Batch) -> Terms:
-        """``scores`` [S + B]; S = B in training, 2B where pairs are evaluated."""
-        averages = average_replies(scores, batch)
-        if len(averages) == 2 * len(batch.margins):
-            logged = log_pair(1.0, *split_pairs(averages, batch))
-        else:
-            logged = {"logps/chosen": averages[: len(batch.margins)].detach()}
+        """``scores`` [S + B]; S is B in training and more where pairs are evaluated."""
+        averages = average_replies(scores, batch).detach()
+        chosen, rejected = (pick_side(averages, batch, wanted=wanted) for wanted in (True, False))
+        rewards = log_rewards(chosen.where(~rejected.isnan(), torch.nan), rejected)  # rewards are for comparing
+        logged = rewards | {"logps/chosen": chosen, "logps/rejected": rejected}
         return Terms(torch.zeros_like(batch.margins), logged, token_loss=negative_log_likelihood(scores, batch))
