@@ -18,6 +18,7 @@ import hashlib
 import json
 import math
 import random
+import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -28,10 +29,14 @@ from transformers import PreTrainedTokenizerBase
 
 from models_registry.inference.chat import UnusablePairError, encode_pair, encode_reply
 from models_registry.inference.program import ProgramError
-from training.engine.config import GRADES, TrainingConfig
+from training.engine.config import GRADES, LARGEST_MARGIN, TrainingConfig
 
 Message = dict[str, str]
 MAX_REPORTED = 5
+MOST_VOTES = 10**6
+LARGEST_WEIGHT = 1e6
+_HALF_CHARACTER = re.compile(r"[\ud800-\udfff]")
+"""A surrogate by itself: JSON can write one, but it is no text."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +76,8 @@ class Row:
     """Characters by which the chosen reply is longer than the rejected one."""
     position: float | None = None
     """Share of the votes for which the chosen reply stood on the left; None when unknown."""
+    boundary_moved: int = 0
+    """Tokens of the rendered prompt that went over to the replies (see chat.py)."""
 
     @property
     def is_pair(self) -> bool:
@@ -98,12 +105,17 @@ class Dataset:
     cut: Counter[str] = field(default_factory=Counter)
 
     def count(self) -> dict[str, Any]:
-        """For the result: how many were read, used, cut (and where) and left out (and why)."""
+        """For the result: how many were read, used, cut (and where) and left out (and why).
+
+        ``boundary_moved`` counts rows whose chat template renders a finished turn unlike the one it asks for: part of
+        the prompt is then learned as if it were reply. One token that merges with the reply is no such sign.
+        """
         return {
             "read": self.read,
             "used": len(self.rows),
             "truncated": dict(self.cut),
             "dropped": dict(self.dropped),
+            "boundary_moved": sum(row.boundary_moved > 1 for row in self.rows),
             "sha256": self.sha256,
         }
 
@@ -138,6 +150,8 @@ def require_rows(dataset: Dataset, path: Path) -> None:
     if not dataset.rows:
         reasons = ", ".join(f"{count} × {code}" for code, count in dataset.dropped.items()) or "the file is empty"
         raise ProgramError("no_data", f"{path.name} holds no pair to train on: {reasons}.")
+    if not any(row.weight for row in dataset.rows):
+        raise ProgramError("no_data", f"{path.name} holds no pair that counts: all weights are 0.")
 
 
 def encode_row(
@@ -151,12 +165,12 @@ def encode_row(
     if record.is_pair:
         chosen, rejected = record.replies
         pair = encode_pair(tokenizer, record.prompt, chosen, rejected, *limits)
-        prompt, replies = pair.prompt, (pair.chosen, pair.rejected)
+        prompt, replies, moved = pair.prompt, (pair.chosen, pair.rejected), pair.boundary_moved
         cuts = {"prompt": pair.prompt_cut, "chosen": pair.chosen_cut, "rejected": pair.rejected_cut}
         gap = _count_characters(record.replies[0]) - _count_characters(record.replies[1])
     else:
         single = encode_reply(tokenizer, record.prompt, record.replies[0], *limits)
-        prompt, replies, gap = single.prompt, (single.reply,), 0
+        prompt, replies, gap, moved = single.prompt, (single.reply,), 0, single.boundary_moved
         cuts = {"prompt": single.prompt_cut, "chosen" if record.labels[0] else "rejected": single.reply_cut}
     row = Row(
         prompt=prompt,
@@ -167,7 +181,10 @@ def encode_row(
         weight=_choose_weight(record, config),
         grade=record.grade,
         length_gap=gap,
-        position=None if record.votes_chosen_left is None else record.votes_chosen_left / max(1, record.votes),
+        position=record.votes_chosen_left / record.votes
+        if record.votes and record.votes_chosen_left is not None
+        else None,
+        boundary_moved=moved,
     )
     return row, {name: count for name, count in cuts.items() if count}
 
@@ -188,15 +205,17 @@ def pair_with_strangers(rows: Sequence[Row], seed: int) -> list[tuple[list[int],
     """
     order = list(range(len(rows)))
     random.Random(f"strangers:{seed}").shuffle(order)
-    strangers: list[tuple[list[int], ...]] = [()] * len(rows)
-    for place, number in enumerate(order):
-        row = rows[number]
-        following = (order[(place + step) % len(order)] for step in range(1, len(order)))
-        other = next((rows[candidate] for candidate in following if rows[candidate].prompt != row.prompt), None)
+    others: list[int | None] = [None] * len(rows)
+    for place in reversed(range(2 * len(order))):  # twice round: what follows the last one is known after once
+        number, after = order[place % len(order)], order[(place + 1) % len(order)]
+        others[number] = after if rows[after].prompt != rows[number].prompt else others[after]
+    strangers = []
+    for row, other in zip(rows, others, strict=True):
         if other is None:
             raise ProgramError("no_data", "KTO needs at least two different prompts.")
+        replies = rows[other].replies
         room = max(1, max(map(len, row.replies)))  # no longer than the row itself: lengths keep to their limit
-        strangers[number] = tuple(other.replies[reply % len(other.replies)][:room] for reply in range(len(row.replies)))
+        strangers.append(tuple(replies[reply % len(replies)][:room] for reply in range(len(row.replies))))
     return strangers
 
 
@@ -237,19 +256,19 @@ def parse_record(line: bytes, config: TrainingConfig) -> Record:
     grade = record.get("grade")
     if grade is not None and grade not in GRADES:
         raise ValueError(f"grade must be one of {', '.join(GRADES)} or null")
-    votes = int(_read_number(record, "votes", 0, least=0))
-    chosen_left = _read_number(record, "votes_chosen_left", None, least=0)
+    votes = _read_count(record, "votes", 0)
+    chosen_left = _read_count(record, "votes_chosen_left", None, most=votes)
     return Record(
         prompt=prompt,
         replies=replies,
         labels=labels,
         grade=grade,
-        margin=_read_number(record, "margin", 0.0) if config.margin == "file" else 0.0,
+        margin=_read_number(record, "margin", 0.0, -LARGEST_MARGIN, LARGEST_MARGIN) if config.margin == "file" else 0.0,
         votes=votes,
-        votes_for=int(_read_number(record, "votes_for", votes, least=0)),
-        votes_chosen_left=None if chosen_left is None else int(chosen_left),
-        soft_label=_read_number(record, "soft_label", None, least=0, most=1),
-        weight=_read_number(record, "weight", None, least=0),
+        votes_for=_read_count(record, "votes_for", votes, most=votes),
+        votes_chosen_left=chosen_left,
+        soft_label=_read_number(record, "soft_label", None, 0, 1),
+        weight=_read_number(record, "weight", None, 0, LARGEST_WEIGHT),
     )
 
 
@@ -273,19 +292,22 @@ def _choose_weight(record: Record, config: TrainingConfig) -> float:
     return 1.0
 
 
-def _read_number(
-    record: dict[str, Any], key: str, default: Any, *, least: float = -math.inf, most: float = math.inf
-) -> Any:
+def _read_number(record: dict[str, Any], key: str, default: Any, least: float, most: float) -> Any:
     value = record.get(key)
     if value is None:
         return default
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, int | float) or value != value:
         raise ValueError(f"{key} must be a number")
     if not least <= value <= most:
-        raise ValueError(
-            f"{key} must be {f'at least {least:g}' if most == math.inf else f'from {least:g} to {most:g}'}"
-        )
+        raise ValueError(f"{key} must be from {least:g} to {most:g}")
     return value
+
+
+def _read_count(record: dict[str, Any], key: str, default: Any, *, most: int = MOST_VOTES) -> Any:
+    value = _read_number(record, key, default, 0, most)
+    if value is not None and value != int(value):
+        raise ValueError(f"{key} must be a whole number")
+    return None if value is None else int(value)
 
 
 def hash_file(path: Path) -> str:
@@ -311,8 +333,11 @@ def _read_messages(record: dict[str, Any], key: str) -> list[Message]:
         raise ValueError(f"{key} must be a list of messages")
     for position, message in enumerate(messages):
         for part in ("role", "content"):
-            if not isinstance(message, dict) or not isinstance(message.get(part), str):
+            text = message.get(part) if isinstance(message, dict) else None
+            if not isinstance(text, str):
                 raise ValueError(f"{key}[{position}].{part} must be text")
+            if _HALF_CHARACTER.search(text):
+                raise ValueError(f"{key}[{position}].{part} holds half a character (a lone surrogate)")
     return [{"role": message["role"], "content": message["content"]} for message in messages]
 
 
