@@ -363,6 +363,8 @@ def parse_margin_map(text: str) -> dict[str, float]:
         grade, equals, value = (piece.strip() for piece in part.partition("="))
         if not equals or grade not in GRADES:
             raise ValueError(f"must be written as {GRADES[0]}=1, {GRADES[1]}=0.5, {GRADES[2]}=0")
+        if grade in numbers:
+            raise ValueError(f"names {grade} twice")
         number = float(_parse_number(float, value))
         if abs(number) > LARGEST_MARGIN:
             raise ValueError(f"must be at most {LARGEST_MARGIN:g}")

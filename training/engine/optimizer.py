@@ -25,7 +25,7 @@ def learning_rate_at(step: int, total_steps: int, config: TrainingConfig) -> flo
         wave = 0.5 * (1 + math.cos(math.pi * progress))
         return config.learning_rate * (COSINE_FLOOR + (1 - COSINE_FLOOR) * wave)
     if config.schedule == "inverse square root":
-        return config.learning_rate * math.sqrt(max(1, warmup) / (step + 1))
+        return config.learning_rate * math.sqrt((warmup + 1) / (step + 1))
     return config.learning_rate
 
 
