@@ -11,16 +11,50 @@ import argparse
 import json
 import sys
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from models_registry.inference.program import Program
-from training.engine import run
+from training.engine import head, run
+from training.engine.batches import Batch
 
 # isort: split
 import torch
 
 from benchmarks.meter import Meter, read_peak_mib, read_resident_mib
+
+
+@dataclass
+class Work:
+    """Adds up the arithmetic of all forward passes, as computed: padding included, shared prompts once.
+
+    With P weights without embeddings, L layers of width H and a vocabulary of V, a forward pass over rows of T
+    positions takes 2·P·T + 4·L·H·T² operations a row and 2·V·H for each position whose token is scored; a backward
+    pass takes twice that. What checkpointing computes again is no work.
+    """
+
+    body: int = 0
+    layers: int = 0
+    width: int = 0
+    vocabulary: int = 0
+    operations: float = 0.0
+
+    def watch(self, scorer: Any) -> None:
+        """Counts every forward pass of ``scorer`` from now on."""
+        config = scorer.model.config.get_text_config()
+        embeddings = {id(layer.weight) for layer in _list_embeddings(scorer.model)}
+        self.body = sum(weight.numel() for weight in scorer.parameters() if id(weight) not in embeddings)
+        self.layers, self.width, self.vocabulary = config.num_hidden_layers, config.hidden_size, config.vocab_size
+        self.scores_tokens = not hasattr(scorer.model, "score")
+        scorer.register_forward_pre_hook(self._count)
+
+    def _count(self, _scorer: Any, inputs: tuple[Batch]) -> None:
+        rows, length = inputs[0].input_ids.shape
+        operations = 2 * self.body * rows * length + 4 * self.layers * self.width * rows * length**2
+        if self.scores_tokens:
+            operations += 2 * self.vocabulary * self.width * len(inputs[0].wanted)
+        self.operations += operations * (3 if torch.is_grad_enabled() else 1)
 
 
 def train(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
@@ -37,17 +71,28 @@ def train(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
         **{name: json.loads(value) for name, value in settings.items()},
     }
     config = {"method": options.method, "model": options.model, "train_file": str(options.pairs), "values": values}
+    if options.reference_cache:
+        config["reference_cache"] = options.reference_cache
     (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    if options.plain_head:
+        head._is_one_matrix = lambda *_arguments: False
 
-    meter = Meter()
+    meter, work = Meter(), Work()
     module: Any = run
-    compute_reference = module.load_or_compute_reference
+    compute_reference, make_scorer = module.load_or_compute_reference, module.make_scorer
 
     def metered(*args: Any, **kwargs: Any) -> Any:
         with meter:
             return compute_reference(*args, **kwargs)
 
-    module.load_or_compute_reference = metered
+    def watched(*args: Any, **kwargs: Any) -> Any:
+        scorer, arrangement = make_scorer(*args, **kwargs)
+        if options.full_head:
+            scorer.reads_hidden_states = False
+        work.watch(scorer)
+        return scorer, arrangement
+
+    module.load_or_compute_reference, module.make_scorer = metered, watched
     prepared = run.prepare(Program(folder))
     reference_cpu_s = meter.cpu_s
     prepared.trainer._save = lambda: None  # type: ignore[method-assign]  # the last step saves; the peers save nothing
@@ -63,12 +108,17 @@ def train(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
         "system_s": meter.system_s,
         "wall_s": meter.wall_s,
         "reference_cpu_s": reference_cpu_s,
+        "operations": work.operations,
         "peak_mib": read_peak_mib(),
         "before_mib": before,
         "losses": [round(line["loss"], 4) for line in metrics if "loss" in line],
-        "settings": values,
+        "settings": prepared.context.config.to_dict(),
         "torch": torch.__version__,
     }
+
+
+def _list_embeddings(model: Any) -> list[Any]:
+    return [layer for layer in (model.get_input_embeddings(), model.get_output_embeddings()) if layer is not None]
 
 
 def main(arguments: list[str]) -> None:
@@ -79,6 +129,11 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--max-length", type=int, default=1024)
     parser.add_argument("--set", nargs="*", default=[], metavar="NAME=JSON", help="settings of the run")
+    parser.add_argument("--full-head", action="store_true", help="the head at every position")
+    parser.add_argument("--plain-head", action="store_true", help="the head without its own backward pass")
+    parser.add_argument(
+        "--reference-cache", type=lambda text: str(Path(text).resolve()), help="folder kept between runs"
+    )
     options = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory() as folder:
         print(json.dumps(train(options, Path(folder))))

@@ -31,7 +31,6 @@ from annotate.importing.hh_rlhf import parse_hh_rlhf  # noqa: E402
 from annotate.importing.problems import LineProblem  # noqa: E402
 from models_registry.inference.chat import UnusablePairError, encode_pair  # noqa: E402
 from models_registry.inference.demo_model import build_demo_model, fetch_demo_wheel  # noqa: E402
-from models_registry.inference.folders import check_model_folder  # noqa: E402
 from models_registry.inference.load import load_policy, load_tokenizer  # noqa: E402
 from models_registry.inference.program import Program  # noqa: E402
 
@@ -43,18 +42,15 @@ class InputMissingError(Exception):
     """Something the benchmark reads is not there; the message names the variable that says where it is."""
 
 
-def prepare_inputs(model: str, count: int) -> tuple[Path, Path, int]:
-    """The model folder, the file of the first ``count`` pairs that fit it, and the longest allowed sequence in tokens.
+def prepare_inputs(model: str, count: int) -> tuple[Path, Path]:
+    """The model folder and the file of the first ``count`` pairs of up to MAX_LENGTH tokens.
 
-    Pairs that do not fit are left out: the systems differ in how they cut, so cut pairs would not be the same work.
+    Longer ones are left out: the systems differ in how they cut, so cut pairs would not be the same work.
     """
     folder = WORK / model
     target = folder / "model"
     if not (target / "config.json").exists():
-        source = find_model(model)
-        load_policy(source, torch.float32).save_pretrained(target)
-        load_tokenizer(source).save_pretrained(target)
-    limit = min(MAX_LENGTH, check_model_folder(target).context_length or MAX_LENGTH)
+        copy_model(find_model(model), target)
     tokenizer = load_tokenizer(target)
     lines: list[str] = []
     for pair in read_hh_pairs(Path(os.environ.get("HH_PAIRS", SAMPLE))):
@@ -62,15 +58,28 @@ def prepare_inputs(model: str, count: int) -> tuple[Path, Path, int]:
             encoded = encode_pair(tokenizer, pair["prompt"], pair["chosen"], pair["rejected"], MAX_LENGTH * 100, 1)
         except UnusablePairError:
             continue
-        if encoded.length <= limit - 1:  # TRL's ORPO may append one more EOS
+        if encoded.length < MAX_LENGTH:  # TRL's ORPO may append one more EOS
             lines.append(json.dumps(pair, ensure_ascii=False))
         if len(lines) == count:
             break
     if len(lines) < count:
-        raise InputMissingError(f"Only {len(lines)} pairs fit {model}'s {limit} tokens; set HH_PAIRS to a larger file.")
+        raise InputMissingError(f"Only {len(lines)} pairs are that short; set HH_PAIRS to a larger file.")
     file = folder / f"pairs-{count}.jsonl"
     file.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    return target, file, limit
+    return target, file
+
+
+def copy_model(source: Path, target: Path) -> None:
+    """Writes the model in fp32, which some libraries train in as it is stored, with room for MAX_LENGTH positions.
+
+    A model with rotary positions computes beyond its context, if badly; that is no concern of a measurement of speed.
+    """
+    policy: Any = load_policy(source, torch.float32)
+    policy.config.max_position_embeddings = max(MAX_LENGTH, policy.config.max_position_embeddings)
+    tokenizer = load_tokenizer(source)
+    tokenizer.model_max_length = max(MAX_LENGTH, tokenizer.model_max_length)
+    policy.save_pretrained(target)
+    tokenizer.save_pretrained(target)
 
 
 def find_model(model: str) -> Path:

@@ -20,7 +20,7 @@ import math
 import random
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -54,6 +54,8 @@ class Record:
     votes_chosen_left: int | None = None
     soft_label: float | None = None
     weight: float | None = None
+    line: int = 0
+    """Its number in the file, from 1."""
 
     @property
     def is_pair(self) -> bool:
@@ -120,10 +122,29 @@ class Dataset:
         }
 
 
-def load_dataset(path: Path, tokenizer: PreTrainedTokenizerBase, config: TrainingConfig, sha256: str = "") -> Dataset:
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one record."""
+
+    record: Record
+    row: Row | None
+    """As it is or would be trained on; None where it cannot be."""
+    cuts: dict[str, int]
+    """Tokens cut, by place."""
+    dropped: str
+    """Why it is left out; empty when it is used."""
+
+
+def load_dataset(
+    path: Path,
+    tokenizer: PreTrainedTokenizerBase,
+    config: TrainingConfig,
+    sha256: str = "",
+    on_record: Callable[[Outcome], None] = lambda _outcome: None,
+) -> Dataset:
     """Reads and encodes a file, which must have the digest ``sha256`` if one is given.
 
-    Raises ProgramError ``bad_data``.
+    ``on_record`` is told of each record, in the order of the file. Raises ProgramError ``bad_data``.
     """
     digest = hash_file(path)
     if sha256 and digest != sha256:
@@ -131,16 +152,13 @@ def load_dataset(path: Path, tokenizer: PreTrainedTokenizerBase, config: Trainin
     records = read_records(path, config)
     dataset = Dataset(rows=[], sha256=digest, read=len(records))
     for record in records:
-        try:
-            row, cuts = encode_row(tokenizer, record, config)
-        except UnusablePairError as unusable:
-            dataset.dropped[unusable.code] += 1
+        outcome = _try_to_encode(tokenizer, record, config)
+        on_record(outcome)
+        if outcome.row is None or outcome.dropped:
+            dataset.dropped[outcome.dropped] += 1
             continue
-        if cuts and config.overlong == "drop":
-            dataset.dropped["too_long"] += 1
-            continue
-        dataset.cut.update([*cuts, "any"] if cuts else [])
-        dataset.rows.append(row)
+        dataset.cut.update([*outcome.cuts, "any"] if outcome.cuts else [])
+        dataset.rows.append(outcome.row)
     dataset.rows = normalise_weights(dataset.rows)
     return dataset
 
@@ -189,6 +207,14 @@ def encode_row(
     return row, {name: count for name, count in cuts.items() if count}
 
 
+def fit_lengths(config: TrainingConfig, context_length: int | None) -> TrainingConfig:
+    """The settings with lengths that the model can read."""
+    if context_length is None or config.max_length <= context_length:
+        return config
+    prompt = min(config.prompt_limit, context_length // 2)
+    return dataclasses.replace(config, max_length=context_length, max_prompt_length=prompt)
+
+
 def normalise_weights(rows: list[Row]) -> list[Row]:
     """Weights with mean 1, so that they shift attention between rows and leave the step size alone."""
     total = math.fsum(row.weight for row in rows)
@@ -225,7 +251,7 @@ def read_records(path: Path, config: TrainingConfig) -> list[Record]:
     problems: list[str] = []
     for number, line in _number_lines(path):
         try:
-            records.append(parse_record(line, config))
+            records.append(dataclasses.replace(parse_record(line, config), line=number))
         except ValueError as error:
             problems.append(f"line {number}: {error}")
     if problems:
@@ -270,6 +296,14 @@ def parse_record(line: bytes, config: TrainingConfig) -> Record:
         soft_label=_read_number(record, "soft_label", None, 0, 1),
         weight=_read_number(record, "weight", None, 0, LARGEST_WEIGHT),
     )
+
+
+def _try_to_encode(tokenizer: PreTrainedTokenizerBase, record: Record, config: TrainingConfig) -> Outcome:
+    try:
+        row, cuts = encode_row(tokenizer, record, config)
+    except UnusablePairError as unusable:
+        return Outcome(record, None, {}, unusable.code)
+    return Outcome(record, row, cuts, "too_long" if cuts and config.overlong == "drop" else "")
 
 
 def _choose_soft_label(record: Record, config: TrainingConfig) -> float:
