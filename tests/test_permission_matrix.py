@@ -110,6 +110,7 @@ MATRIX: dict[str, Row] = {
     "api_dataset_file": Row("admin", "GET", "file"),
     "api_sampling_list": Row("admin", "GET POST", "project"),
     "api_sampling_detail": Row("admin", "GET", "sampling"),
+    "api_recipe_list": Row("admin", "GET"),
     "api_run_list": Row("admin", "GET POST"),
     "api_run_detail": Row("admin", "GET", "run"),
     "api_run_cancel": Row("admin", "POST", "run"),

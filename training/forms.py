@@ -13,6 +13,7 @@ from typing import Any, cast
 from django import forms
 from django.db.models import QuerySet
 from django.forms import BoundField
+from django.urls import reverse_lazy
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
@@ -20,10 +21,23 @@ from annotate.models import DatasetVersion
 from models_registry.models import ModelKind, ModelVersion, WorkState
 from models_registry.stored_texts import translate_stored
 from training.engine.config import METHODS, ConfigErrors, Setting, TrainingConfig, list_settings
+from training.engine.recipes import RECIPES, Recipe, list_recipes
 from training.engine_texts import REASONS
 from training.models import Method, Run
 
-ESSENTIALS = ("learning_rate", "epochs", "beta", "margin", "lora_r", "max_length")
+ESSENTIALS = (
+    "learning_rate",
+    "epochs",
+    "beta",
+    "dpo_loss",
+    "gamma_ratio",
+    "nll_weight",
+    "arpo_form",
+    "margin",
+    "margin_map",
+    "lora_r",
+    "max_length",
+)
 UNITS = {
     "batch_size": gettext_lazy("pairs"),
     "max_length": gettext_lazy("tokens"),
@@ -33,6 +47,16 @@ LABELS = {
     "lora_r": gettext_lazy("LoRA rank"),
     "lora_alpha": gettext_lazy("LoRA scale"),
     "nll_over": gettext_lazy("Language modelling covers"),
+    "nll_weight": gettext_lazy("Weight of language modelling"),
+    "dpo_loss": gettext_lazy("Form of the loss"),
+    "ipo_average": gettext_lazy("Log-probabilities are"),
+    "gamma_ratio": gettext_lazy("Target margin (γ / β)"),
+    "arpo_form": gettext_lazy("Form of the penalty"),
+    "arpo_c1": gettext_lazy("Penalty factor c1"),
+    "arpo_c2": gettext_lazy("Penalty exponent c2"),
+    "margin_map": gettext_lazy("Custom margins"),
+    "pair_weights": gettext_lazy("Weight of a pair"),
+    "warmup_steps": gettext_lazy("Least warm-up steps"),
     "overlong": gettext_lazy("Pairs that are too long"),
     "warmup_ratio": gettext_lazy("Warm-up share"),
     "max_length": gettext_lazy("Longest pair"),
@@ -63,6 +87,11 @@ class SettingGroup:
 def list_usable_datasets() -> QuerySet[DatasetVersion]:
     """Frozen, and with at least one pair to learn from."""
     return DatasetVersion.objects.filter(state=WorkState.FINISHED, train_rows__gt=0).select_related("project")
+
+
+def list_recipe_choices(method: str) -> list[tuple[str, str]]:
+    """For a select, with none first."""
+    return [("", _("None: the usual values")), *((recipe.name, recipe.title) for recipe in list_recipes(method))]
 
 
 def list_usable_bases(method: str) -> QuerySet[ModelVersion]:
@@ -115,6 +144,21 @@ class LaunchForm(forms.Form):
         help_text=gettext_lazy("What the training starts from; it stays as it is."),
     )
     notes = forms.CharField(label=gettext_lazy("Notes"), max_length=300, required=False)
+    recipe = forms.ChoiceField(
+        label=gettext_lazy("Recipe"),
+        required=False,
+        widget=forms.Select(
+            attrs={
+                "hx-get": reverse_lazy("run_new"),
+                "hx-trigger": "change",
+                "hx-include": "closest form",
+                "hx-params": "not csrfmiddlewaretoken",
+                "hx-target": "#run-form",
+                "hx-swap": "outerHTML",
+                "hx-disabled-elt": "#run-fields",
+            }
+        ),
+    )
 
     def __init__(self, method: str, data: Mapping[str, Any] | None = None, **kwargs: Any) -> None:
         super().__init__(data, **kwargs)
@@ -123,6 +167,7 @@ class LaunchForm(forms.Form):
         self.settings = {setting.name: setting for setting in list_settings(method)}
         cast(DatasetChoice, self.fields["dataset"]).queryset = list_usable_datasets()
         cast(BaseChoice, self.fields["base"]).queryset = list_usable_bases(method)
+        cast(forms.ChoiceField, self.fields["recipe"]).choices = list_recipe_choices(method)
         for setting in self.settings.values():
             self.fields[setting.name] = _make_field(setting)
 
@@ -143,6 +188,11 @@ class LaunchForm(forms.Form):
                 self.add_error(field, reason)
             else:
                 self.add_error(None, f"{name}: {reason}")
+
+    @property
+    def chosen_recipe(self) -> Recipe | None:
+        """The one that the form shows."""
+        return RECIPES.get(str(self["recipe"].value() or ""))
 
     @property
     def essentials(self) -> list[BoundField]:
@@ -178,9 +228,11 @@ def _make_field(setting: Setting) -> forms.Field:
         choices = [(choice, _(choice)) for choice in setting.choices]
         return forms.ChoiceField(choices=choices, help_text=help_text, **common)
     usual = _("Usually %(value)s.") % {"value": show_value(setting.default)}
-    attributes = {"inputmode": "numeric" if setting.type is int else "decimal", "autocomplete": "off"}
+    attributes = {"autocomplete": "off"}
+    if setting.type is not str:
+        attributes["inputmode"] = "numeric" if setting.type is int else "decimal"
     return forms.CharField(
-        max_length=30,
+        max_length=200 if setting.type is str else 30,
         required=False,
         help_text=f"{help_text} {usual}",
         widget=forms.TextInput(attrs=attributes),
@@ -207,6 +259,23 @@ def type_value(value: Any) -> str:
     if isinstance(value, bool):
         return "on" if value else ""
     return str(show_value(value))
+
+
+def apply_recipe(method: str, typed: Mapping[str, str]) -> dict[str, str]:
+    """What was typed, with the values of ``typed['recipe']`` if that was chosen since the form was drawn.
+
+    Values that the recipe before it had filled in give way; what a person typed elsewhere stays.
+    """
+    values = dict(typed)
+    chosen, before = (RECIPES.get(values.get(key, "")) for key in ("recipe", "drawn_recipe"))
+    if chosen == before:
+        return values
+    for name, value in before.values.items() if before else ():
+        if values.get(name) == type_value(value):
+            values.pop(name, None)
+    if chosen and chosen.method == method:
+        values |= {name: type_value(value) for name, value in chosen.values.items()}
+    return values
 
 
 def carry_over(method: str, typed: Mapping[str, str]) -> tuple[dict[str, Any], dict[str, str]]:
@@ -236,5 +305,5 @@ def carry_over(method: str, typed: Mapping[str, str]) -> tuple[dict[str, Any], d
         if name in now:
             initial[name] = bool(value) if setting.type is bool else value
         elif value:
-            kept[name] = value[:30]
+            kept[name] = value[:200]
     return initial, kept

@@ -37,6 +37,7 @@ class Run(LeasedWork):
         ModelVersion, null=True, blank=True, on_delete=models.PROTECT, related_name="trained_by"
     )
     notes = models.CharField(max_length=300, blank=True)
+    recipe = models.CharField(max_length=50, blank=True, help_text=_("Where its settings began; see recipes.py."))
 
     class Meta(LeasedWork.Meta):
         ordering = ["-created_at", "-pk"]

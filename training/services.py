@@ -23,6 +23,7 @@ from models_registry.services import find_free_name, place_model
 from models_registry.supervisor import ProgramJob, Supervisor
 from models_registry.work import WorkState
 from training.engine.config import ConfigErrors, TrainingConfig
+from training.engine.recipes import RECIPES
 from training.models import Method, Run, RunMetric
 
 _CHECKPOINT = re.compile(r"step-(\d+)")
@@ -45,11 +46,17 @@ def launch_run(
     values: Mapping[str, Any],
     name: str,
     notes: str = "",
+    recipe: str = "",
     by: User,
 ) -> Run:
-    """Queues a training run; ``values`` are the engine's settings as a form or JSON gives them. Raises LaunchErrors."""
+    """Queues a training run; ``values`` are the engine's settings as a form or JSON gives them.
+
+    A ``recipe`` is only written down: whoever calls has put its values among the others. Raises LaunchErrors.
+    """
     name = " ".join(name.split())
     errors = _check_parts(dataset_version, base_model, method) + _check_name(name)
+    if recipe and (recipe not in RECIPES or RECIPES[recipe].method != method):
+        errors.append(("recipe", _("There is no such recipe for this method.")))
     config: dict[str, Any] = {}
     try:
         config = TrainingConfig.from_dict(method, values).to_dict()
@@ -66,6 +73,7 @@ def launch_run(
                 dataset_version=dataset_version,
                 config=config,
                 notes=notes[:300],
+                recipe=recipe,
                 created_by=by,
             )
     except IntegrityError as error:
@@ -93,6 +101,7 @@ def train_model(work: Run, supervisor: Supervisor) -> None:
         "name": work.name,
         "model_name": base.name,
         "licence": base.licence,
+        "recipe": work.recipe,
         "train_file": str(version.train_path),
         "train_sha256": version.train_sha256,
         "eval_file": str(version.eval_path) if version.eval_rows else None,

@@ -34,7 +34,7 @@ def read_form(page: str) -> dict[str, str]:
         name, value = (re.search(rf'{part}="([^"]*)"', tag) for part in ("name", "value"))
         kind = re.search(r'type="(\w+)"', tag)
         if name and kind and (kind[1] in ("text", "hidden") or " checked" in tag):
-            found[name[1]] = value[1] if value else ""
+            found[name[1]] = value[1] if value else "on" if kind[1] == "checkbox" else ""
     for name, body in re.findall(r'<select[^>]*name="([^"]+)"[^>]*>(.*?)</select>', page, re.DOTALL):
         if chosen := re.search(r'<option value="([^"]*)" selected', body):
             found[name] = chosen[1]

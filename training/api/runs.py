@@ -17,20 +17,23 @@ from annotate.permissions import IsAdmin, get_labeler
 from models_registry.leases import CannotCancel, CannotRetry
 from models_registry.models import ModelVersion
 from training import selectors, services
+from training.engine.recipes import RECIPES
 from training.forms import propose_name
 from training.models import Method, Run
 
-OWN_FIELDS = ("name", "method", "dataset_version", "base_model", "notes")
+OWN_FIELDS = ("name", "method", "dataset_version", "base_model", "notes", "recipe")
 
 
 class NewRunSerializer(serializers.Serializer[Run]):
-    """``values`` are the settings that differ from the method's usual ones; without a ``name`` one is made up."""
+    """``values`` are the settings that differ from the recipe's or the method's usual ones; without a ``name`` one is
+    made up."""
 
     method = serializers.ChoiceField(choices=Method.choices)
     dataset_version = serializers.PrimaryKeyRelatedField[DatasetVersion](queryset=DatasetVersion.objects.all())
     base_model = serializers.PrimaryKeyRelatedField[ModelVersion](queryset=ModelVersion.objects.all())
     name = serializers.CharField(max_length=100, default="", allow_blank=True)
     notes = serializers.CharField(max_length=300, default="", allow_blank=True)
+    recipe = serializers.CharField(max_length=50, default="", allow_blank=True)
     values = serializers.DictField(child=serializers.JSONField(), default=dict)
 
 
@@ -65,12 +68,23 @@ class RunSerializer(serializers.ModelSerializer[Run]):
             "config",
             "result",
             "notes",
+            "recipe",
             "created_by",
             "created_at",
             "started_at",
             "finished_at",
         ]
         read_only_fields = fields
+
+
+class RecipeSerializer(serializers.Serializer[Any]):
+    """Published settings: ``values`` are those that differ from the method's usual ones."""
+
+    name = serializers.CharField()
+    title = serializers.CharField()
+    method = serializers.ChoiceField(choices=Method.choices)
+    values = serializers.DictField(child=serializers.JSONField())
+    reference = serializers.CharField()
 
 
 class MetricsSerializer(serializers.Serializer[Any]):
@@ -97,6 +111,8 @@ class RunListView(generics.ListCreateAPIView[Run]):
         asked.is_valid(raise_exception=True)
         values = asked.validated_data
         values["name"] = values["name"] or propose_name(values["method"], values["base_model"])
+        if values["recipe"] in RECIPES:
+            values["values"] = {**RECIPES[values["recipe"]].values, **values["values"]}
         try:
             run = services.launch_run(by=get_labeler(request), **values)
         except services.LaunchErrors as wrong:
@@ -111,6 +127,15 @@ class RunView(generics.RetrieveAPIView[Run]):
 
     def get_queryset(self) -> QuerySet[Run]:
         return selectors.list_runs()
+
+
+class RecipeListView(APIView):
+    permission_classes = [IsAdmin]
+
+    @extend_schema(responses=RecipeSerializer(many=True), tags=["runs"])
+    def get(self, request: Request) -> Response:
+        """Published settings for runs, with their sources."""
+        return Response(RecipeSerializer(list(RECIPES.values()), many=True).data)
 
 
 class RunCancelView(APIView):

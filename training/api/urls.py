@@ -6,6 +6,7 @@ from training.api import runs, win_rates
 
 urlpatterns = [
     path("runs/", runs.RunListView.as_view(), name="api_run_list"),
+    path("recipes/", runs.RecipeListView.as_view(), name="api_recipe_list"),
     path("runs/<int:pk>/", runs.RunView.as_view(), name="api_run_detail"),
     path("runs/<int:pk>/cancel/", runs.RunCancelView.as_view(), name="api_run_cancel"),
     path("runs/<int:pk>/retry/", runs.RunRetryView.as_view(), name="api_run_retry"),

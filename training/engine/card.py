@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 from training.engine.config import METHOD_LABELS, TrainingConfig
+from training.engine.recipes import RECIPES
 from training.engine.spec import RunSpec
 
 _PAPERS = {
@@ -40,6 +41,8 @@ def write_card(spec: RunSpec, config: TrainingConfig, result: dict[str, Any]) ->
         f"- Training data: {data['used']} pairs, SHA-256 `{data['sha256']}`",
         f"- Steps: {result['steps']}, {result['seconds']:.0f} seconds, {result['tokens']} tokens",
     ]
+    if spec.recipe in RECIPES:
+        lines.append(f"- Recipe: {RECIPES[spec.recipe].name}. {RECIPES[spec.recipe].reference}")
     if spec.licence:
         lines.append(f"- Licence of the base: {spec.licence}")
     if spec.method == "reward":

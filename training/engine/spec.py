@@ -33,6 +33,7 @@ class RunSpec:
     """Expected digest of ``train_file``; empty when not given."""
     name: str = ""
     """What people call the run."""
+    recipe: str = ""
     licence: str = ""
     """Of the base, for the model card."""
     reference_cache: Path | None = None
@@ -82,6 +83,7 @@ class RunSpec:
             model_name=str(raw.get("model_name") or Path(raw["model"]).name),
             train_sha256=str(raw.get("train_sha256") or ""),
             name=str(raw.get("name") or ""),
+            recipe=str(raw.get("recipe") or ""),
             licence=str(raw.get("licence") or ""),
             reference_cache=locate("reference_cache"),
         )

@@ -16,7 +16,16 @@ from annotate.permissions import admin_required, get_labeler
 from models_registry.models import ModelSource
 from training import selectors, services
 from training.engine.config import METHODS, list_settings
-from training.forms import LaunchForm, carry_over, list_usable_bases, list_usable_datasets, propose_name, type_value
+from training.engine.recipes import RECIPES, list_recipes
+from training.forms import (
+    LaunchForm,
+    apply_recipe,
+    carry_over,
+    list_usable_bases,
+    list_usable_datasets,
+    propose_name,
+    type_value,
+)
 from training.models import Method
 
 Row = TypeVar("Row", bound=Model)
@@ -42,6 +51,7 @@ def launch_run(request: HttpRequest) -> HttpResponse:
                 dataset_version=form.cleaned_data["dataset"],
                 values=form.values,
                 notes=form.cleaned_data["notes"],
+                recipe=form.cleaned_data["recipe"],
                 by=get_labeler(request),
             )
         except services.LaunchErrors as wrong:
@@ -54,7 +64,8 @@ def launch_run(request: HttpRequest) -> HttpResponse:
 
 def _draw(request: HttpRequest, typed: Mapping[str, str]) -> HttpResponse:
     """The form with what was typed so far, as far as it applies to the method."""
-    method = typed["method"] if typed.get("method") in METHODS else METHODS[0]
+    method = typed["method"] if typed.get("method") in METHODS else Method.DPO.value
+    typed = apply_recipe(method, typed)
     initial, kept = carry_over(method, typed)
     bases = list_usable_bases(method)
     # A model that came from outside first: to train on what was trained here is a deliberate choice.
@@ -66,6 +77,7 @@ def _draw(request: HttpRequest, typed: Mapping[str, str]) -> HttpResponse:
         "base": base,
         "dataset": dataset,
         "notes": typed.get("notes", ""),
+        "recipe": typed.get("recipe", "") if RECIPES.get(typed.get("recipe", "")) in list_recipes(method) else "",
         "name": proposed if name in ("", typed.get("proposed", "")) else name,
     }
     return _render(request, LaunchForm(method, initial=initial), kept=kept, proposed=proposed)
@@ -97,13 +109,28 @@ def _choose(rows: QuerySet[Row], pk: str, *favourites: QuerySet[Row]) -> Row | N
     return next((found for found in (some.first() for some in (asked, *favourites, rows)) if found), None)
 
 
-def _list_methods() -> list[dict[str, str]]:
+def _list_methods() -> list[tuple[str, list[dict[str, str]]]]:
+    """The methods in groups that say what they are for."""
     words = {
         "reward": _("Learns to score responses as labelers would; scores samples and judges other models."),
-        "dpo": _("Makes the policy prefer the chosen responses, held near a frozen copy of itself."),
-        "orpo": _("The same in one stage without a reference: language modelling plus an odds ratio."),
+        "sft": _("Imitates the chosen responses; the rejected ones are only watched. What the others start from."),
+        "dpo": _("Prefers the chosen responses, held near a frozen copy of itself. The usual first choice."),
+        "ipo": _("Stops at a finite gap, so it overfits less where labelers nearly all agree."),
+        "kto": _("Takes each response as wanted or not; needs no pairs."),
+        "orpo": _("Language modelling and an odds ratio in one stage."),
+        "cpo": _("Like DPO without the copy, held to good responses by language modelling."),
+        "simpo": _("Compares average log-probabilities, so that length does not pay."),
+        "arpo": _("CPO that rejects near-equal responses less."),
     }
-    return [{"value": method.value, "label": str(method.label), "words": words[method.value]} for method in Method]
+    groups = [
+        (_("Judge or imitate"), [Method.REWARD, Method.SFT]),
+        (_("Prefer, with a reference model"), [Method.DPO, Method.IPO, Method.KTO]),
+        (_("Prefer, without a reference model"), [Method.ORPO, Method.CPO, Method.SIMPO, Method.ARPO]),
+    ]
+    return [
+        (title, [{"value": item.value, "label": str(item.label), "words": words[item.value]} for item in items])
+        for title, items in groups
+    ]
 
 
 def _read_pattern(pk: str) -> dict[str, str]:
@@ -114,7 +141,7 @@ def _read_pattern(pk: str) -> dict[str, str]:
     values = {setting.name: run.config.get(setting.name) for setting in list_settings(run.method)}
     texts = {name: type_value(value) for name, value in values.items() if value is not None}
     chosen = {"method": run.method, "dataset": str(run.dataset_version_id), "base": str(run.base_model_id)}
-    return texts | chosen
+    return texts | chosen | {"recipe": run.recipe, "drawn_recipe": run.recipe}
 
 
 def is_number(text: str) -> bool:
