@@ -12,6 +12,7 @@ import errno
 import hashlib
 import json
 import os
+import secrets
 import shutil
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -105,7 +106,7 @@ def find_damage(path: Path) -> str | None:
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: dict[str, str] | None = None) -> None:
     """Writes and syncs one safetensors file, replacing an old one in one step."""
-    scratch = path.with_name(f".{path.name}.{os.getpid()}")
+    scratch = path.with_name(f".{path.name}.{secrets.token_hex(8)}")  # process ids repeat where machines share a disk
     ready = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     try:
         save_file(ready, scratch, metadata=metadata)

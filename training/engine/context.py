@@ -49,12 +49,15 @@ class Context:
 
     def check_stop(self) -> None:
         """Raises :class:`StopRequested` in all processes when one of them was asked to leave."""
-        asked = self.program.stop_reason is not None
-        if self.accelerator.num_processes > 1:
-            flag = torch.tensor([float(asked)], device=self.device)
-            asked = bool(self.accelerator.reduce(flag, "sum").item() > 0)
-        if asked:
+        if self.any_process(self.program.stop_reason is not None):
             raise StopRequested
+
+    def any_process(self, here: bool) -> bool:
+        """Whether it is so in at least one process: how all come to the same decision. All have to ask."""
+        if self.accelerator.num_processes == 1:
+            return here
+        flag = torch.tensor([float(here)], device=self.device)
+        return bool(self.accelerator.reduce(flag, "sum").item() > 0)
 
     def report(self, message: str, *, always: bool = True, **fields: object) -> None:
         """Writes the status; with ``always=False`` only when the last one is a few seconds old."""

@@ -55,17 +55,14 @@ def evaluate(
 
 
 def describe_evaluation(
-    rows: Sequence[Row], metrics: dict[str, float], columns: Mapping[str, Sequence[float]] | Sequence[float]
+    rows: Sequence[Row], metrics: dict[str, float], columns: Mapping[str, Sequence[float]]
 ) -> dict[str, Any]:
     """For the result: loss, accuracy overall and by grade beside two baselines, calibration, reward distributions.
 
     ``columns`` hold a value for each row: ``rewards/accuracies``, ``rewards/chosen``, ``rewards/rejected`` and, where
-    the method has it, ``log_odds_chosen``; without rewards (the accuracies alone, as a list) the last two are None.
-    P(chosen wins) is σ(reward gap), Bradley and Terry's, which a reward model and DPO are fitted to; for ORPO it is
-    σ(log odds ratio), the one its loss is made of. ``calibration.of`` says which.
+    the method has it, ``log_odds_chosen``. P(chosen wins) is σ(reward gap), Bradley and Terry's, which a reward model
+    and DPO are fitted to; for ORPO it is σ(log odds ratio), the one its loss is made of. ``calibration.of`` says which.
     """
-    if not isinstance(columns, Mapping):
-        columns = {"rewards/accuracies": columns}
     wins = columns["rewards/accuracies"]
     graded: dict[str, list[float]] = {}
     for row, win in zip(rows, wins, strict=True):
@@ -75,15 +72,13 @@ def describe_evaluation(
         **describe_accuracy(wins),
         "by_grade": {grade: describe_accuracy(graded[grade]) for grade in sorted(graded)},
         "length_baseline": describe_length_baseline([row.length_gap for row in rows]),
-        "position_baseline": describe_position_baseline([getattr(row, "position", None) for row in rows]),
+        "position_baseline": describe_position_baseline([row.position for row in rows]),
         **_describe_rewards(columns),
         "metrics": metrics,
     }
 
 
 def _describe_rewards(columns: Mapping[str, Sequence[float]]) -> dict[str, Any]:
-    if "rewards/chosen" not in columns:
-        return {"calibration": None, "distributions": None}
     chosen, rejected = columns["rewards/chosen"], columns["rewards/rejected"]
     odds = columns.get("log_odds_chosen")
     gaps = odds if odds is not None else [first - second for first, second in zip(chosen, rejected, strict=True)]

@@ -14,6 +14,7 @@ import subprocess
 import sys
 
 from accelerate.commands.launch import launch_command, launch_command_parser
+from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 
 
 def start(arguments: list[str]) -> int:
@@ -22,6 +23,8 @@ def start(arguments: list[str]) -> int:
         launch_command(launch_command_parser().parse_args(arguments))
     except subprocess.CalledProcessError as error:
         return error.returncode
+    except ChildFailedError as error:  # one of several processes
+        return int(error.get_first_failure()[1].exitcode)
     return 0
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from models_registry.inference.program import ProgramError
 from training.engine.batches import Arrangement, Batch, MicroBatch, plan_epoch, take_share
@@ -28,9 +28,9 @@ from training.engine.logps import PolicyScorer, RewardScorer
 from training.engine.methods.base import Method, Terms, compare_with_reference
 from training.engine.optimizer import (
     learning_rate_at,
-    list_trainable,
     make_optimizer,
     read_optimizer,
+    read_weights,
     restore_optimizer,
     restore_weights,
 )
@@ -65,17 +65,22 @@ class Progress:
     tokens: int = 0
     pairs: int = 0
     seconds: float = 0.0
+    evaluated_step: int = -1
+    """Where the last evaluation was; the first is before step 1."""
+    window: Tally = field(default_factory=Tally)
+    """What the next point of the curves is an average of."""
     tail: Tally = field(default_factory=Tally)
     eval_metrics: dict[str, float] = field(default_factory=dict)
     eval_columns: dict[str, list[float]] = field(default_factory=dict)
 
-    def to_dict(self) -> dict[str, Any]:
-        kept = {name: getattr(self, name) for name in ("step", "tokens", "pairs", "seconds")}
-        return {**kept, "tail": self.tail.get_state()}
+    def to_dict(self, context: Context) -> dict[str, Any]:
+        kept = {name: getattr(self, name) for name in ("step", "tokens", "pairs", "seconds", "evaluated_step")}
+        return {**kept, "window": self.window.get_state(context), "tail": self.tail.get_state(context)}
 
     @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> Progress:
-        return cls(**{**values, "tail": Tally(values["tail"])})
+    def from_dict(cls, values: dict[str, Any], context: Context) -> Progress:
+        share = float(context.accelerator.is_main_process)
+        return cls(**values | {name: Tally(values[name], share=share) for name in ("window", "tail")})
 
 
 class Trainer:
@@ -84,10 +89,10 @@ class Trainer:
     def __init__(self, context: Context, job: Job) -> None:
         self.context, self.job, self.config = context, job, context.config
         self.model = job.scorer
-        self.wrapped: Any = context.accelerator.prepare_model(job.scorer)
-        self.optimizer = make_optimizer(self.model, self.config)
+        job.scorer._no_split_modules = job.scorer.model._no_split_modules  # what FSDP shards one by one: layers
+        self.wrapped: Any
+        self.wrapped, self.optimizer = context.accelerator.prepare(job.scorer, make_optimizer(job.scorer, self.config))
         self.progress = Progress()
-        self.window = Tally()
         self.spoiled_at = torch.tensor(-1, device=context.device)
         self.micro_size = self.config.batch_size * context.accelerator.num_processes
         self.rows, self.eval_rows = job.splits["train"], job.splits.get("eval", [])
@@ -107,7 +112,7 @@ class Trainer:
         planned_epoch = -1
         self.wrapped.train()
         try:
-            if progress.step == 0:
+            if self._owes_evaluation():
                 self._evaluate()
             while progress.step < self.total_steps:
                 self.context.check_stop()
@@ -122,7 +127,7 @@ class Trainer:
                 self._report(speed * (self.total_steps - done), always=last or done == session_start + 1)
                 if done % config.logging_steps == 0 or last:
                     self._log()
-                if config.eval_steps and done % config.eval_steps == 0 and not last:
+                if self._owes_evaluation():
                     self._evaluate()
                 if last or (config.save_steps and done % config.save_steps == 0):
                     self._save()
@@ -152,7 +157,7 @@ class Trainer:
             _restore_random_state(checkpoint.read_tensors("rng"))
         except (KeyError, RuntimeError) as error:
             raise ProgramError("bad_checkpoint", f"{checkpoint.path.name} does not fit the model: {error}") from error
-        self.progress = Progress.from_dict(state["progress"])
+        self.progress = Progress.from_dict(state["progress"], self.context)
         self.context.note(f"Taken up from step {self.progress.step} of {self.total_steps}.")
 
     def _step(self, micro_batches: list[MicroBatch]) -> None:
@@ -164,7 +169,7 @@ class Trainer:
         kl = self._estimate_kl(micro_batches) if method.needs_kl else None
         step_loss = torch.zeros((), device=context.device)
         in_tail = progress.step >= min(self.total_steps - 1, (1 - TAIL_SHARE) * self.total_steps)
-        tallies = [self.window, progress.tail] if in_tail else [self.window]
+        tallies = [progress.window, progress.tail] if in_tail else [progress.window]
         for number, micro_batch in enumerate(micro_batches, start=1):
             batch = self._make_share("train", micro_batch, sides=method.sides)
             batch.kl = kl
@@ -246,8 +251,8 @@ class Trainer:
 
     def _log(self) -> None:
         self._require_finite()
-        values = self.window.read(self.context)
-        self.window = Tally()
+        values = self.progress.window.read(self.context)
+        self.progress.window = Tally()
         step = self.progress.step
         self.context.log_metrics(
             {
@@ -261,6 +266,12 @@ class Trainer:
         shown = ("loss", "rewards/margins", "rewards/accuracies", "nll_loss", "grad_norm")
         parts = [f"{name} {values[name]:.4g}" for name in shown if name in values]
         self.context.print(f"step {step}/{self.total_steps}  {'  '.join(parts)}")
+
+    def _owes_evaluation(self) -> bool:
+        """Whether one is due before the next step: at the start and every few steps. The end has its own."""
+        step, every = self.progress.step, self.config.eval_steps
+        due = step == 0 or (every > 0 and step % every == 0 and step < self.total_steps)
+        return due and self.progress.evaluated_step < step
 
     def _evaluate(self) -> None:
         self._require_finite()
@@ -277,7 +288,7 @@ class Trainer:
             self._estimate_eval_kl() if job.method.needs_kl else None,
         )
         self.progress.eval_metrics, self.progress.eval_columns = metrics, columns
-        step = self.progress.step
+        self.progress.evaluated_step = step = self.progress.step
         self.context.log_metrics({"step": step, "epoch": round(step / self.steps_per_epoch, 4), **metrics})
         parts = [f"{name} {metrics[name]:.4g}" for name in ("eval_loss", "eval_rewards/accuracies") if name in metrics]
         self.context.print(f"step {step}/{self.total_steps}  {'  '.join(parts)}")
@@ -285,18 +296,18 @@ class Trainer:
     def _save(self) -> None:
         self._require_finite()
         progress, accelerator = self.progress, self.context.accelerator
+        self.context.report(f"Saving the checkpoint of step {progress.step}")
+        state = {
+            "identity": self.job.identity,
+            "progress": progress.to_dict(self.context),
+            "total_steps": self.total_steps,
+        }
+        groups = {
+            "model": read_weights(self.model),
+            "optimizer": read_optimizer(self.optimizer, self.model),
+            "rng": _read_random_state(),
+        }
         if accelerator.is_main_process:
-            self.context.report(f"Saving the checkpoint of step {progress.step}")
-            groups = {
-                "model": _trainable_tensors(self.model),
-                "optimizer": read_optimizer(self.optimizer, self.model),
-                "rng": _read_random_state(),
-            }
-            state = {
-                "identity": self.job.identity,
-                "progress": progress.to_dict(),
-                "total_steps": self.total_steps,
-            }
             keep = self.config.keep_checkpoints
             save_checkpoint(self.job.checkpoints, progress.step, groups, state, keep=keep)
         accelerator.wait_for_everyone()
@@ -333,10 +344,6 @@ def average_terms(terms: Terms, batch: Batch, units: int, tokens: int, token_wei
     if terms.token_loss is not None and tokens:
         loss = loss + token_weight * (terms.token_loss * counted).sum() / tokens
     return loss
-
-
-def _trainable_tensors(model: nn.Module) -> dict[str, Tensor]:
-    return {name: weight.detach() for name, weight in list_trainable(model).items()}
 
 
 def _read_random_state() -> dict[str, Tensor]:

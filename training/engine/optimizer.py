@@ -6,6 +6,8 @@ import math
 
 import torch
 from torch import Tensor, nn
+from torch.distributed.fsdp import FSDPModule
+from torch.distributed.tensor import DTensor, distribute_tensor
 
 from training.engine.config import TrainingConfig
 
@@ -40,15 +42,23 @@ def make_optimizer(model: nn.Module, config: TrainingConfig) -> torch.optim.Adam
 
 
 def list_trainable(model: nn.Module) -> dict[str, nn.Parameter]:
-    """Trainable weights by name; tied ones once."""
+    """Trainable weights by name; tied ones once. Sharded ones as shards, which is what the optimizer knows."""
+    for module in model.modules():
+        if isinstance(module, FSDPModule):  # after a pass without gradients some are left whole
+            module.reshard()
     return {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
 
 
+def read_weights(model: nn.Module) -> dict[str, Tensor]:
+    """The trainable weights, whole. Where they are sharded all processes have to ask."""
+    return {name: _gather(weight) for name, weight in list_trainable(model).items()}
+
+
 def read_optimizer(optimizer: torch.optim.Optimizer, model: nn.Module) -> dict[str, Tensor]:
-    """The optimizer's state as tensors named ``<kind>/<weight>``."""
+    """The optimizer's state as whole tensors named ``<kind>/<weight>``."""
     state = optimizer.state
     return {
-        f"{kind}/{name}": value
+        f"{kind}/{name}": _gather(value)
         for name, weight in list_trainable(model).items()
         for kind, value in state.get(weight, {}).items()
     }
@@ -60,7 +70,8 @@ def restore_optimizer(optimizer: torch.optim.Optimizer, model: nn.Module, tensor
     for key, value in tensors.items():
         kind, _, name = key.partition("/")
         weight = weights[name]
-        optimizer.state[weight][kind] = value.to(weight.device)
+        value = value.to(weight.device)
+        optimizer.state[weight][kind] = _spread_like(weight, value) if value.shape == weight.shape else value
 
 
 @torch.no_grad()
@@ -70,4 +81,16 @@ def restore_weights(model: nn.Module, tensors: dict[str, Tensor]) -> None:
     if weights.keys() != tensors.keys():
         raise KeyError(f"{len(weights.keys() ^ tensors.keys())} weights differ in name")
     for name, weight in weights.items():
-        weight.copy_(tensors[name])
+        weight.copy_(_spread_like(weight, tensors[name].to(weight.device)))
+
+
+def _gather(tensor: Tensor) -> Tensor:
+    """A sharded tensor whole and on the CPU, so that the device never holds more than one; others as they are."""
+    return tensor.full_tensor().detach().cpu() if isinstance(tensor, DTensor) else tensor.detach()
+
+
+def _spread_like(weight: Tensor, value: Tensor) -> Tensor:
+    """``value``, which every process has, sharded as ``weight`` is."""
+    if not isinstance(weight, DTensor):
+        return value
+    return distribute_tensor(value, weight.device_mesh, weight.placements, src_data_rank=None)

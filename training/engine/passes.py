@@ -57,11 +57,10 @@ def map_rows(
         context.report(f"{message} {start}/{len(rows)}", always=start == 0)
         share, present = take_share(order[start : start + size], rank, world)
         values = compute(make_batch(context, rows, share, arrangement, reference=reference, present=present))
-        if not any(present):
-            continue  # computed to keep the processes in step; another one has this row
         for name, column in values.items():
             whole = columns.setdefault(name, torch.zeros(len(rows), device=context.device))
-            whole[torch.tensor(share, device=context.device)] = column.float()
+            if any(present):  # else computed to keep the processes in step: another one has this row
+                whole[torch.tensor(share, device=context.device)] = column.float()
     if world > 1:
         names = sorted(columns)  # each row was filled by exactly one process
         gathered = context.accelerator.reduce(torch.stack([columns[name] for name in names]), "sum")

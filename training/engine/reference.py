@@ -6,8 +6,10 @@ The file is named by a key of everything that the numbers depend on: data, model
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -27,10 +29,15 @@ from training.engine.passes import ReferenceLogps, map_rows
 
 KEPT_FILES = 200
 """The cache forgets the least recently used beyond these; 100,000 pairs take 0.8 MB."""
+DIGEST = "sha256"
+"""Under this key a file's metadata tell the hash of its numbers: a flipped bit would bend every loss unseen."""
 TEXT_FILES = (
     "config.json",
     "tokenizer.json",
+    "tokenizer.model",
     "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
     "chat_template.jinja",
     "vocab.json",
     "merges.txt",
@@ -60,16 +67,15 @@ def load_or_compute_reference(
     """Log-probabilities for each split, from ``folder`` if a run with the same key left them there."""
     path = folder / f"{key}.safetensors"
     tensors = _read_cache(path, splits)
-    if tensors is not None:
+    missing = context.any_process(tensors is None)  # another run may have written it between two processes' looks
+    if tensors is not None and not missing:
         context.note("The reference's log-probabilities were taken from an earlier run on the same data and model.")
     else:
         tensors = {split: _compute(context, scorer, rows, arrangement) for split, rows in splits.items() if rows}
         if not all(bool(torch.isfinite(column[column == column]).all()) for column in tensors.values()):
             context.note("The base model gives some replies a probability that is no finite number.")
         if context.accelerator.is_main_process:
-            folder.mkdir(parents=True, exist_ok=True)
-            write_tensors(path, tensors)
-            _forget_oldest(folder)
+            _write_cache(context, path, tensors)
     return {
         split: [column[: len(row.replies)] for row, column in zip(splits[split], tensor.tolist(), strict=True)]
         for split, tensor in tensors.items()
@@ -90,16 +96,36 @@ def _compute(context: Context, scorer: PolicyScorer, rows: Sequence[Row], arrang
 
 
 def _read_cache(path: Path, splits: Mapping[str, Sequence[Row]]) -> dict[str, Tensor] | None:
-    wanted = {split: len(rows) for split, rows in splits.items() if rows}
+    """None unless the file is there, whole, and has a value for each row."""
     try:
         with safe_open(path, framework="pt") as file:
-            found = {split: file.get_tensor(split) for split in wanted}
-    except (OSError, SafetensorError, KeyError):
+            found = {split: file.get_tensor(split) for split in file.keys()}  # noqa: SIM118 - it is no dict
+            sound = (file.metadata() or {}).get(DIGEST) == _hash_tensors(found)
+    except (OSError, SafetensorError):
         return None
-    if any(len(tensor) != wanted[split] for split, tensor in found.items()):
-        return None
-    path.touch()
-    return found
+    with contextlib.suppress(OSError):
+        os.utime(path)
+    wanted = {split: len(rows) for split, rows in splits.items() if rows}
+    return found if sound and {split: len(column) for split, column in found.items()} == wanted else None
+
+
+def _write_cache(context: Context, path: Path, tensors: dict[str, Tensor]) -> None:
+    """A cache that cannot be written costs the next run time, and this one nothing."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_tensors(path, tensors, {DIGEST: _hash_tensors(tensors)})
+        _forget_oldest(path.parent)
+    except OSError as error:
+        context.note(f"The reference's log-probabilities could not be kept for other runs: {error.strerror}.")
+
+
+def _hash_tensors(tensors: Mapping[str, Tensor]) -> str:
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        column = tensors[name]
+        digest.update(f"{name} {column.dtype} {tuple(column.shape)} ".encode())
+        digest.update(column.contiguous().numpy().tobytes())
+    return digest.hexdigest()
 
 
 def _forget_oldest(folder: Path) -> None:

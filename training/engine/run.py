@@ -10,7 +10,7 @@ import dataclasses
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,13 +28,14 @@ from training.engine.card import write_card
 from training.engine.checkpoint import FOLDER, Checkpoint, find_checkpoint
 from training.engine.config import ConfigErrors, TrainingConfig
 from training.engine.context import Context, StopRequested
-from training.engine.data import Dataset, Row, load_dataset, pair_with_strangers, require_rows
+from training.engine.data import Dataset, Row, fit_lengths, load_dataset, pair_with_strangers, require_rows
 from training.engine.evaluate import describe_evaluation
 from training.engine.layouts import PACKED, SHARED
 from training.engine.logps import PolicyScorer, RewardScorer, find_savings
 from training.engine.loop import Job, Progress, Trainer
 from training.engine.methods import make_method
 from training.engine.methods.base import Method
+from training.engine.optimizer import read_weights
 from training.engine.passes import ReferenceLogps, make_batch
 from training.engine.precision import prefers_bf16
 from training.engine.reference import fingerprint_model, load_or_compute_reference, make_key
@@ -48,6 +49,7 @@ from training.engine.trainee import (
     export_model,
     load_trainee,
     measure_free_memory,
+    rebuild_whole,
     require_disk_space,
 )
 
@@ -109,11 +111,11 @@ def prepare(program: Program) -> Prepared:
     context.report("Reading the data")
     data = read_data(context, spec, tokenizer)
     method = make_method(config)
-    splits = make_splits(data, method, config)
+    splits = make_splits(context, data, method)
     context.report("Loading the model")
     fingerprint = fingerprint_model(spec.model)
     model = load_trainee(spec.model, tokenizer, config, reward=method.trains_reward_model).to(context.device)
-    scorer, arrangement = make_scorer(context, model, method, data["train"].rows)
+    scorer, arrangement = make_scorer(context, model, method, splits)
     reference: dict[str, ReferenceLogps] = {}
     if method.needs_reference and isinstance(scorer, PolicyScorer):
         reference = load_or_compute_reference(
@@ -142,7 +144,7 @@ def prepare(program: Program) -> Prepared:
     if checkpoint is not None:
         trainer.resume(checkpoint)
     if accelerator.is_main_process:
-        _forget_metrics_after(program.folder / "metrics.jsonl", trainer.progress.step)
+        _forget_metrics_after(program.folder / "metrics.jsonl", trainer.progress)
     return Prepared(spec, context, tokenizer, data, trainer)
 
 
@@ -151,9 +153,16 @@ def save_outcome(run: Prepared, progress: Progress) -> None:
     context = run.context
     context.report("Saving the model", eta_s=0)
     result = describe_result(context, progress, run.trainer, run.data)  # sums over all processes
+    sharded = context.accelerator.is_fsdp2
+    weights = read_weights(run.trainer.model) if sharded else {}  # gathered from all processes
     if context.accelerator.is_main_process:
+        model = run.trainer.model.model
+        if sharded:
+            trained = {name.removeprefix("model."): weight for name, weight in weights.items()}
+            reward = run.trainer.job.method.trains_reward_model
+            model = rebuild_whole(run.spec.model, run.tokenizer, context.config, trained, reward=reward)
         card = write_card(run.spec, context.config, result)
-        export_model(run.trainer.job.scorer.model, run.tokenizer, card, context.program.folder / "model")
+        export_model(model, run.tokenizer, card, context.program.folder / "model")
         context.program.write_result(result)
     context.accelerator.wait_for_everyone()
 
@@ -169,12 +178,19 @@ def read_data(context: Context, spec: RunSpec, tokenizer: PreTrainedTokenizerBas
     return data
 
 
-def make_splits(data: dict[str, Dataset], method: Method, config: TrainingConfig) -> dict[str, Sequence[Row]]:
+def make_splits(context: Context, data: dict[str, Dataset], method: Method) -> dict[str, Sequence[Row]]:
     """The rows by part, and for methods that need them the same prompts with replies to other ones."""
     splits: dict[str, Sequence[Row]] = {name: dataset.rows for name, dataset in data.items() if dataset.rows}
     if method.needs_kl:
         for name, rows in list(splits.items()):
-            strangers = pair_with_strangers(rows, config.seed)
+            try:
+                strangers = pair_with_strangers(rows, context.config.seed)
+            except ProgramError:
+                if name == "train":
+                    raise
+                context.note("All held-out pairs have the same prompt, so nothing is evaluated.")
+                del splits[name]
+                continue
             splits[f"{name} strangers"] = [
                 dataclasses.replace(row, replies=replies) for row, replies in zip(rows, strangers, strict=True)
             ]
@@ -191,26 +207,25 @@ def read_spec(folder: Path) -> RunSpec:
 
 def fit_to_model(context: Context, context_length: int | None) -> TrainingConfig:
     """The settings with lengths that the model can read; a change is noted."""
-    config = context.config
-    if context_length is None or config.max_length <= context_length:
-        return config
-    prompt = min(config.prompt_limit, context_length // 2)
-    context.note(f"max_length lowered from {config.max_length} to the model's {context_length} tokens.")
-    return dataclasses.replace(config, max_length=context_length, max_prompt_length=prompt)
+    config = fit_lengths(context.config, context_length)
+    if config.max_length < context.config.max_length:
+        context.note(f"max_length lowered from {context.config.max_length} to the model's {config.max_length} tokens.")
+    return config
 
 
 def make_scorer(
-    context: Context, model: Any, method: Method, rows: Sequence[Row]
+    context: Context, model: Any, method: Method, splits: Mapping[str, Sequence[Row]]
 ) -> tuple[PolicyScorer | RewardScorer, Arrangement]:
     """The model as a function of batches, and how to lay rows out: the fastest way that gives its own numbers."""
     config = context.config
     autocast = torch.bfloat16 if config.precision == "bf16" else None
     scorer = RewardScorer(model, autocast) if method.trains_reward_model else PolicyScorer(model, autocast)
     arrangement = Arrangement(context.pad_id, with_prompt=method.reads_prompt)
+    rows = splits["train"]
     shortest = sorted(range(len(rows)), key=lambda index: rows[index].length)[:2]
     plain = make_batch(context, rows, shortest, dataclasses.replace(arrangement, with_prompt=True))
     shared = make_batch(context, rows, shortest, dataclasses.replace(arrangement, layout=PACKED))
-    longest = max(row.length for row in rows)
+    longest = max(row.length for part in splits.values() for row in part)
     reads_hidden_states, shares = find_savings(scorer.eval(), plain, shared, longest)
     if not reads_hidden_states:
         context.note("This architecture needs the full forward pass, which costs more memory.")
@@ -232,7 +247,7 @@ def fit_into_memory(
         longest = sorted(rows, key=lambda row: -row.length)[: config.batch_size]
         positions = collate(longest, arrangement).input_ids.numel()
         needed = estimate_memory(scorer.model, positions, bf16=config.precision == "bf16")
-        fits = needed < MEMORY_SHARE * measure_free_memory(context.device)
+        fits = not context.any_process(needed > MEMORY_SHARE * measure_free_memory(context.device))
         if not fits:
             context.note("Activations are computed twice (gradient checkpointing), since they would not fit in memory.")
     else:
@@ -254,9 +269,10 @@ def settle_precision(config: TrainingConfig, context: Context, checkpoint: Check
     """The settings with an arithmetic that is chosen once a run: a resumed one keeps that of its checkpoint."""
     if config.precision != "auto":
         return config
-    kept = checkpoint.state.get("identity", {}).get("precision") if checkpoint else None
-    measured = "bf16" if prefers_bf16(context.device) else "fp32"
-    return dataclasses.replace(config, precision=kept if kept in ("bf16", "fp32") else measured)
+    precision = checkpoint.state.get("identity", {}).get("precision") if checkpoint else None
+    if precision not in ("bf16", "fp32"):
+        precision = "bf16" if context.any_process(prefers_bf16(context.device)) else "fp32"
+    return dataclasses.replace(config, precision=precision)
 
 
 def describe_result(context: Context, progress: Progress, trainer: Trainer, data: dict[str, Dataset]) -> dict[str, Any]:
@@ -315,14 +331,16 @@ def _identify(context: Context, train: Dataset, fingerprint: dict[str, str]) -> 
     }
 
 
-def _forget_metrics_after(path: Path, step: int) -> None:
-    """Drops lines of steps that will be done again (all of them when the run starts anew)."""
+def _forget_metrics_after(path: Path, progress: Progress) -> None:
+    """Drops lines of what will be done again (all of them when the run starts anew)."""
     if not path.exists():
         return
     kept = []
     for line in path.read_text(encoding="utf-8").splitlines():
         try:
-            known = json.loads(line)["step"] <= step and step > 0
+            values = json.loads(line)
+            done = progress.evaluated_step if "eval_loss" in values else progress.step
+            known = values["step"] <= done
         except (ValueError, KeyError, TypeError):
             known = False  # a line cut off by a kill
         if known:

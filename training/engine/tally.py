@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,12 +14,13 @@ from training.engine.methods.base import Terms
 
 
 class Tally:
-    """Sums over the rows, tokens and steps since the last reading."""
+    """Sums over the rows, tokens and steps since the last reading; each process has those of its own rows."""
 
-    def __init__(self, state: Mapping[str, Any] | None = None) -> None:
+    def __init__(self, state: Mapping[str, Any] | None = None, *, share: float = 1.0) -> None:
+        """``state`` is that of all processes together: one takes it whole, the others take a share of 0."""
         state = state or {}
-        self.sums: dict[str, Tensor] = {name: torch.tensor(total) for name, total in state.get("sums", {}).items()}
-        self.counts: dict[str, Tensor] = {name: torch.tensor(count) for name, count in state.get("counts", {}).items()}
+        self.sums = {name: torch.tensor(share * total) for name, total in state.get("sums", {}).items()}
+        self.counts = {name: torch.tensor(share * count) for name, count in state.get("counts", {}).items()}
         self.tokens: int = state.get("tokens", 0)
         self.steps: int = state.get("steps", 0)
 
@@ -39,23 +41,33 @@ class Tally:
 
     def read(self, context: Context) -> dict[str, float]:
         """Averages over all processes; the one place where the device is waited for."""
-        if not self.steps:
-            return {}
+        sums, counts = self._add_up(context)
+        per = counts | {"loss": self.steps, "nll_loss": self.tokens}
+        return {name: total / per[name] for name, total in sums.items() if per[name]}
+
+    def get_state(self, context: Context) -> dict[str, Any]:
+        """Of all processes, for a checkpoint."""
+        sums, counts = self._add_up(context)
+        sums = {name: total for name, total in sums.items() if math.isfinite(total)}
+        return {
+            "sums": sums,
+            "counts": {name: counts[name] for name in sums},
+            "tokens": self.tokens,
+            "steps": self.steps,
+        }
+
+    def _add_up(self, context: Context) -> tuple[dict[str, float], dict[str, float]]:
+        """Sums and counts over all processes."""
         names = sorted(self.sums)
+        if not names:
+            return {}, {}
         stacked = torch.stack(
             [part[name].to(context.device, torch.float64) for part in (self.sums, self.counts) for name in names]
         )
         if context.accelerator.num_processes > 1:
             stacked = context.accelerator.reduce(stacked, "sum")
-        totals, counts = stacked.chunk(2)
-        per = dict(zip(names, counts.tolist(), strict=True)) | {"loss": self.steps, "nll_loss": self.tokens}
-        return {name: total / per[name] for name, total in zip(names, totals.tolist(), strict=True) if per[name]}
-
-    def get_state(self) -> dict[str, Any]:
-        """For a checkpoint."""
-        sums = {name: float(total) for name, total in self.sums.items() if torch.isfinite(total)}
-        counts = {name: float(self.counts[name]) for name in sums}
-        return {"sums": sums, "counts": counts, "tokens": self.tokens, "steps": self.steps}
+        sums, counts = stacked.view(2, -1).tolist()
+        return dict(zip(names, sums, strict=True)), dict(zip(names, counts, strict=True))
 
     def _add(self, name: str, value: Tensor, count: Tensor) -> None:
         value, count = value.to(torch.float32), count.to(torch.float32)

@@ -8,14 +8,14 @@ from typing import Any
 
 import torch
 from peft import LoraConfig, get_peft_model
-from torch import nn
+from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
 
 from models_registry.inference.folders import check_model_folder
 from models_registry.inference.load import load_policy, load_reward_model
 from models_registry.inference.program import ProgramError
 from training.engine.config import TrainingConfig
-from training.engine.optimizer import list_trainable
+from training.engine.optimizer import list_trainable, restore_weights
 
 
 def load_trainee(folder: Path, tokenizer: PreTrainedTokenizerBase, config: TrainingConfig, *, reward: bool) -> Any:
@@ -86,6 +86,22 @@ def add_adapters(model: Any, config: TrainingConfig, *, reward: bool) -> Any:
             modules_to_save=["score"] if reward else None,
         ),
     )
+
+
+def rebuild_whole(
+    folder: Path,
+    tokenizer: PreTrainedTokenizerBase,
+    config: TrainingConfig,
+    weights: dict[str, Tensor],
+    *,
+    reward: bool,
+) -> Any:
+    """The base with these trained weights, on the CPU: a sharded model as :func:`export_model` takes it."""
+    model = load_trainee(folder, tokenizer, config, reward=reward)
+    if config.lora_r:
+        model = add_adapters(model, config, reward=reward)
+    restore_weights(model, weights)
+    return model
 
 
 def require_disk_space(folder: Path, model: Any) -> None:

@@ -4,21 +4,17 @@ from __future__ import annotations
 
 import json
 import math
-from typing import Any, cast
 
 import pytest
 
-from training.engine.data import Row
+from tests.training.engine.runs import make_row
 from training.engine.evaluate import describe_evaluation
 
-
-def make_row(grade: str | None = "slightly", length_gap: int = 1, position: float | None = None) -> Row:
-    row = Row(pair=cast(Any, None), margin=0.0, grade=grade, length_gap=length_gap)
-    object.__setattr__(row, "position", position)
-    return row
-
-
-ROWS = [make_row("slightly", 5, 1.0), make_row("slightly", -5, 0.5), make_row(None, -1, None)]
+ROWS = [
+    make_row(grade="slightly", length_gap=5, position=1.0),
+    make_row(grade="slightly", length_gap=-5, position=0.5),
+    make_row(grade=None, length_gap=-1, position=None),
+]
 COLUMNS = {"rewards/accuracies": [1.0, 0.0, 1.0], "rewards/chosen": [2.0, 0.0, 1.0], "rewards/rejected": [0, 1.0, 0.5]}
 
 
@@ -47,8 +43,3 @@ def test_distributions_keep_the_sides_apart() -> None:
     found = describe_evaluation(ROWS, {"eval_loss": 0.5}, COLUMNS)["distributions"]
     assert (found["chosen"]["mean"], found["rejected"]["mean"]) == (1.0, 0.5)
     assert sum(found["chosen"]["counts"]) == sum(found["rejected"]["counts"]) == 3
-
-
-def test_accuracies_alone_say_nothing_of_rewards() -> None:
-    found = describe_evaluation(ROWS, {"eval_loss": 0.5}, [1.0, 0.0, 1.0])
-    assert (found["accuracy"], found["calibration"], found["distributions"]) == (pytest.approx(2 / 3), None, None)
