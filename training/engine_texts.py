@@ -12,6 +12,7 @@ CAUSES = {
     "bad_checkpoint": _("The checkpoint does not fit this run."),
     "nan_loss": _("The training diverged: loss or gradient is no finite number."),
     "no_data": _("No pair is left to train on."),
+    "no_tracker": _("The tracker is not installed where the run was worked."),
 }
 
 REASONS = (
@@ -25,7 +26,7 @@ REASONS = (
     gettext_noop("must be a finite number"),
     gettext_noop("must be a whole number"),
     gettext_noop("must be smaller than max_length, or no room is left for the replies"),
-    gettext_noop("cannot be combined with a margin: a flipped label has no margin of its own"),
+    gettext_noop("must be written as %(example)s"),
 )
 """Why a setting is refused; see training/engine/config.py."""
 
@@ -42,16 +43,17 @@ TEXTS = (
     gettext_noop("max_length lowered from %(asked)d to the model's %(limit)d tokens."),
     gettext_noop("This architecture needs the full forward pass, which costs more memory."),
     gettext_noop("%(folder)s holds no sound checkpoint; the run starts from the base model."),
+    gettext_noop("The reference's log-probabilities could not be kept for other runs: %(reason)s."),
+    gettext_noop("The reference's log-probabilities were taken from an earlier run on the same data and model."),
+    gettext_noop("This architecture does not allow prompts to be shared; each reply repeats its prompt."),
+    gettext_noop("Activations are computed twice (gradient checkpointing), since they would not fit in memory."),
+    gettext_noop("All held-out pairs have the same prompt, so nothing is evaluated."),
     gettext_noop("The base model gives some replies a probability that is no finite number."),
 )
 """Progress and remarks of a run."""
 
 SETTINGS = (
     gettext_noop("Optimisation"),
-    gettext_noop("Loss"),
-    gettext_noop("Text"),
-    gettext_noop("Memory and speed"),
-    gettext_noop("Records"),
     gettext_noop("Learning rate"),
     gettext_noop("Peak step size of AdamW. With LoRA, about ten times the value for full fine-tuning works well."),
     gettext_noop("Epochs"),
@@ -62,26 +64,31 @@ SETTINGS = (
     gettext_noop("Gradient accumulation"),
     gettext_noop("Forward passes in one step. The step sees batch size × this many pairs."),
     gettext_noop("Schedule"),
-    gettext_noop("How the learning rate falls after warm-up: cosine ends at a tenth, linear at zero."),
+    gettext_noop(
+        "How the learning rate falls after warm-up: cosine ends at a tenth, linear at zero, inverse square "
+        "root falls with one over the root of the steps."
+    ),
     gettext_noop("cosine"),
     gettext_noop("linear"),
     gettext_noop("constant"),
+    gettext_noop("inverse square root"),
     gettext_noop("Share of the steps that warm up linearly."),
+    gettext_noop("Warm up for at least this many steps, whatever the share."),
     gettext_noop("Weight decay"),
     gettext_noop("AdamW's weight decay on matrices."),
     gettext_noop("Gradients are scaled down to this norm; 0 switches it off."),
     gettext_noop("Seed"),
     gettext_noop("Fixes order and initialisation."),
-    gettext_noop("Margin"),
+    gettext_noop("Loss"),
     gettext_noop(
-        "By how much the chosen reply has to win: significantly, slightly, negligibly = small 1, 1/3, "
-        "0; large 3, 1, 0. Unsure and ungraded pairs count as 0. In DPO it becomes an offset (ODPO)."
+        "How much a pair counts: all alike; by its number of votes; by how far they agree; or weight of the "
+        "file. Weights are scaled to mean 1."
     ),
-    gettext_noop("none"),
-    gettext_noop("small"),
-    gettext_noop("large"),
-    gettext_noop("Center rewards"),
-    gettext_noop("Weight of a term that keeps rewards near zero; 0.01 is usual."),
+    gettext_noop("off"),
+    gettext_noop("votes"),
+    gettext_noop("agreement"),
+    gettext_noop("file"),
+    gettext_noop("Text"),
     gettext_noop("Most tokens of prompt and reply together; lowered to the model's limit."),
     gettext_noop(
         "When a pair is too long, its prompt is cut from the front down to this; 0 means half of the longest pair."
@@ -89,29 +96,109 @@ SETTINGS = (
     gettext_noop("Pairs longer than the limit: cut them, or leave them out. Both are counted in the result."),
     gettext_noop("truncate"),
     gettext_noop("drop"),
+    gettext_noop("Memory and speed"),
     gettext_noop("Precision"),
     gettext_noop(
-        "Arithmetic of the forward pass; weights stay in fp32. auto: bf16 on a GPU, fp32 on a CPU. bf16 "
-        "halves the time on CPUs that have it (AVX-512 BF16, AMX) and is slow on others."
+        "Arithmetic of the forward pass; weights stay in fp32. auto: bf16 on a GPU, on a CPU where it is "
+        "measured to be faster (AVX-512 BF16, AMX)."
     ),
     gettext_noop("auto"),
     gettext_noop("fp32"),
     gettext_noop("bf16"),
+    gettext_noop("Packing"),
+    gettext_noop(
+        "Puts several conversations into one row without letting them see each other: no padding. Pays on a "
+        "GPU with flex attention; on a CPU it costs time."
+    ),
+    gettext_noop("Attention"),
+    gettext_noop(
+        "flex skips what a token may not see instead of computing and masking it: for packed rows on a GPU. "
+        "auto and sdpa use PyTorch's own kernels."
+    ),
+    gettext_noop("sdpa"),
+    gettext_noop("flex"),
+    gettext_noop("Length buckets"),
+    gettext_noop("Lets pairs of like length meet in a forward pass, which saves padding."),
     gettext_noop("Rank of LoRA adapters on all linear layers; 0 trains every weight."),
     gettext_noop("Scale of the adapters; usually twice the rank."),
     gettext_noop("Gradient checkpointing"),
-    gettext_noop("Recompute activations: less memory, about a fifth slower."),
+    gettext_noop(
+        "Recompute activations: less memory, about a fifth slower. auto: only where the longest batch would not fit."
+    ),
+    gettext_noop("on"),
+    gettext_noop("Records"),
     gettext_noop("Steps between two points of the curves."),
     gettext_noop("Steps between two evaluations; 0 evaluates at the start and the end only."),
     gettext_noop("Steps between two checkpoints; 0 saves only when stopped and at the end."),
     gettext_noop("Keep checkpoints"),
     gettext_noop("How many checkpoints are kept."),
+    gettext_noop("Tracker"),
+    gettext_noop(
+        "Where the curves are sent too. TensorBoard's files stay in the run's folder; W&B and MLflow need "
+        "their package and address on the worker."
+    ),
+    gettext_noop("none"),
+    gettext_noop("tensorboard"),
+    gettext_noop("wandb"),
+    gettext_noop("mlflow"),
+    gettext_noop("Margin"),
+    gettext_noop(
+        "By how much the chosen reply has to win: significantly, slightly, negligibly = small 1, 1/3, 0; "
+        "large 3, 1, 0; custom as written below; file takes each pair's own margin. Unsure and ungraded pairs"
+        " count as 0. In DPO it becomes an offset (ODPO)."
+    ),
+    gettext_noop("small"),
+    gettext_noop("large"),
+    gettext_noop("custom"),
+    gettext_noop("The numbers of a custom margin, one for each grade."),
+    gettext_noop("Soft labels"),
+    gettext_noop(
+        "How sure a label is: always; the share of votes for the chosen reply; that share with one vote added"
+        " to each side; or soft_label of the file."
+    ),
+    gettext_noop("smoothed votes"),
+    gettext_noop("Center rewards"),
+    gettext_noop("Weight of a term that keeps rewards near zero; 0.01 is usual."),
+    gettext_noop("Layout"),
+    gettext_noop(
+        "How pairs lie in memory. shared computes the prompt once for both replies, plain once for each; auto"
+        " shares where the model allows it. The numbers are the same."
+    ),
+    gettext_noop("shared"),
+    gettext_noop("plain"),
     gettext_noop("Beta"),
-    gettext_noop("DPO: how strongly the policy is held near the reference. ORPO: weight of the odds ratio term."),
+    gettext_noop(
+        "DPO, IPO, KTO: how strongly the policy is held near the reference. ORPO: weight of the odds ratio "
+        "term. CPO, SimPO, ARPO: scale of the log-probabilities."
+    ),
+    gettext_noop(
+        "sigmoid is the paper's, smoothed as conservative DPO; robust corrects for a known share of wrong "
+        "labels; hinge stops at a gap of one."
+    ),
+    gettext_noop("sigmoid"),
+    gettext_noop("robust"),
+    gettext_noop("hinge"),
     gettext_noop("Label smoothing"),
-    gettext_noop("Share of judgments assumed to be wrong (conservative DPO)."),
+    gettext_noop("Share of judgments assumed to be wrong."),
+    gettext_noop("Log-probabilities averaged over the tokens of a reply, as the authors advise, or summed."),
+    gettext_noop("mean"),
+    gettext_noop("sum"),
+    gettext_noop("Desirable weight"),
+    gettext_noop("KTO's weight of replies that are wanted."),
+    gettext_noop("Undesirable weight"),
+    gettext_noop("KTO's weight of replies that are not wanted."),
     gettext_noop("Which tokens the language modelling term of ORPO covers."),
     gettext_noop("prompt and chosen"),
     gettext_noop("chosen"),
+    gettext_noop("Weight of the language modelling term on the chosen reply; 0 leaves it out."),
+    gettext_noop("SimPO's target margin γ as a share of β: by how much the average log-probabilities have to differ."),
+    gettext_noop(
+        "How the penalty on the rejected reply adapts: min(c1·exp(c2·gap) − 1, 1) as in the authors' code, or"
+        " without c1 as in their paper."
+    ),
+    gettext_noop("code"),
+    gettext_noop("paper"),
+    gettext_noop("ARPO's factor c1; the paper's form has none."),
+    gettext_noop("ARPO's exponent c2 (η in the paper)."),
 )
 """Groups, labels, help texts and choices of the settings, for those that have no better name in forms.py."""
