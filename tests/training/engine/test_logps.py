@@ -118,6 +118,20 @@ def test_replies_without_a_prompt(kind: str) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("architecture", "context"),
+    [("llama", "max_position_embeddings"), ("gpt2", "n_positions"), ("opt", "max_position_embeddings")],
+)
+def test_a_shared_row_may_be_longer_than_what_the_model_reads(architecture: str, context: str) -> None:
+    """Places count within a conversation."""
+    rows = [make_row(12, 11, prompt=12), make_row(9, 12, prompt=10, start=40)]
+    sizes: dict[str, Any] = {context: 24}
+    model = make_tiny_architecture(architecture, **sizes)
+    batch = lay(rows, SHARED)
+    assert batch.input_ids.shape[1] == 35
+    torch.testing.assert_close(PolicyScorer(model)(batch), ask_sums(model, rows), rtol=1e-4, atol=1e-4)
+
+
 def test_a_reply_that_holds_the_padding_token_is_scored_at_its_end() -> None:
     """transformers would look for the last token that is no padding."""
     model = make_tiny_architecture("llama", reward=True)
