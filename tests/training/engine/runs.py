@@ -21,6 +21,7 @@ GOOD = "The capital of France is Paris."
 BAD = "I am sorry, I do not know."
 repeatable = settings(derandomize=True, deadline=None, max_examples=40)
 """For property tests: the same examples in every session, however busy the machine."""
+SPEC_KEYS = ("resume_from", "train_sha256", "name", "model_name", "licence", "reference_cache")
 GRADES = ("significantly", "slightly", "negligibly", "unsure", None)
 
 
@@ -81,7 +82,7 @@ def make_run(
     if evaluation is not None:
         write_jsonl(folder / "eval.jsonl", evaluation)
         spec["eval_file"] = "eval.jsonl"
-    spec |= {key: values.pop(key) for key in ("resume_from", "train_sha256", "model_name") if key in values}
+    spec |= {key: values.pop(key) for key in SPEC_KEYS if key in values}
     defaults = {"learning_rate": 3e-3, "logging_steps": 1, "eval_steps": 0, "save_steps": 0, "max_length": 256}
     # not auto, which takes what is measured to be fast on this machine
     spec["values"] = {**defaults, "max_prompt_length": 128, "precision": "fp32", **values}
