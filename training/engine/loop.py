@@ -21,6 +21,7 @@ from torch import Tensor
 from models_registry.inference.program import ProgramError
 from training.engine.batches import Arrangement, Batch, MicroBatch, plan_epoch, take_share
 from training.engine.checkpoint import Checkpoint, save_checkpoint
+from training.engine.config import list_settings
 from training.engine.context import Context, StopRequested
 from training.engine.data import Row
 from training.engine.evaluate import evaluate
@@ -143,9 +144,10 @@ class Trainer:
     def resume(self, checkpoint: Checkpoint) -> None:
         """Puts weights, optimizer, random state and position back. Raises ProgramError ``bad_checkpoint``."""
         state = checkpoint.state
-        differing = sorted(
-            key for key in self.job.identity if state.get("identity", {}).get(key) != self.job.identity[key]
-        )
+        # A setting that is newer than the checkpoint had its default then.
+        known = {setting.name: setting.default for setting in list_settings(self.config.method)}
+        known |= state.get("identity", {})
+        differing = sorted(key for key, value in self.job.identity.items() if known.get(key) != value)
         if differing:
             raise ProgramError(
                 "bad_checkpoint",
