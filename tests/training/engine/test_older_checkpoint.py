@@ -27,6 +27,7 @@ def forget(run: Path, *settings: str) -> None:
 def test_setting_added_since_counts_as_its_default(tiny_policy: Path, tmp_path: Path) -> None:
     run = make_run(tmp_path / "run", "dpo", tiny_policy, make_separable_records(24))
     assert run_program(stop_after(2), run) == EXIT_STOPPED
+    (run / "stop").unlink()
     forget(run, "packing", "dpo_loss")
     assert run_program(main, run) == 0
     assert read_result(run)["steps"] == 3
@@ -35,6 +36,7 @@ def test_setting_added_since_counts_as_its_default(tiny_policy: Path, tmp_path: 
 def test_setting_added_since_and_changed_is_refused(tiny_policy: Path, tmp_path: Path) -> None:
     run = make_run(tmp_path / "run", "dpo", tiny_policy, make_separable_records(24), dpo_loss="hinge")
     assert run_program(stop_after(2), run) == EXIT_STOPPED
+    (run / "stop").unlink()
     forget(run, "dpo_loss")
     assert run_program(main, run) == 1
     assert "dpo_loss" in read_status(run)["cause"]["text"]
