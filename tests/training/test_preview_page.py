@@ -13,6 +13,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from django.contrib.auth.models import User
+from django.core.management import CommandError, call_command
 from django.test import Client
 from django.urls import reverse
 
@@ -247,3 +248,38 @@ def test_api(client: Client, dataset_version: DatasetVersion, base_model: ModelV
     wrong = client.post(API, body | {"values": {"max_length": 1}, "method": "sft"}, content_type="application/json")
     assert wrong.status_code == 400 and "max_length" in wrong.json()["values"]
     assert client.post(API, body | {"max_length": 1}, content_type="application/json").status_code == 400
+
+
+def test_the_command_shows_it_in_the_terminal(
+    dataset_version: DatasetVersion, base_model: ModelVersion, capfd: pytest.CaptureFixture[str]
+) -> None:
+    make_tiny_policy(base_model.folder)
+    write_sides(dataset_version)
+    where = ["--dataset", f"{dataset_version.project.slug}/1", "--base", base_model.name, "--method", "reward"]
+    call_command("preview_tokens", *where, "--set", "max_length=200", "--examples", "1")
+    printed = capfd.readouterr().out
+    assert "reward, at most 200 tokens" in printed
+    assert "1 × too_long: line 4" in printed and "1 × identical_sides: line 5" in printed
+    assert "김│치" in printed and "[score is read here]" in printed
+    dataset_version.train_path.unlink()
+    with pytest.raises(CommandError, match="failed"):
+        call_command("preview_tokens", *where)
+    assert "bad_data" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ({"--dataset": "kitchen-help/7"}, "There are: kitchen-help/1"),
+        ({"--dataset": "nowhere/1"}, "no project"),
+        ({"--base": "nobody"}, "There are: tiny base"),
+        ({"--set": "max_length=1"}, "max_length: must be at least"),
+        ({"--set": "max_length"}, "NAME=VALUE"),
+    ],
+)
+def test_the_command_names_what_it_does_not_know(
+    dataset_version: DatasetVersion, base_model: ModelVersion, changed: dict[str, str], words: str
+) -> None:
+    options = {"--dataset": "kitchen-help/1", "--base": base_model.name, "--method": "dpo"} | changed
+    with pytest.raises(CommandError, match=words):
+        call_command("preview_tokens", *(part for option in options.items() for part in option))
