@@ -16,6 +16,7 @@ from knox.models import AuthToken
 
 from annotate.models import Comparison, Import, Project, SamplingJob, ScoringJob
 from tests.scenery import make_dataset, make_import, make_model, make_run
+from training.models import TokenPreview
 
 PEOPLE = ("anonymous", "outsider", "labeler", "admin")
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
@@ -90,6 +91,9 @@ MATRIX: dict[str, Row] = {
     "run_log": Row("admin", "GET", "run"),
     "run_cancel": Row("admin", "POST", "run"),
     "run_retry": Row("admin", "POST", "run"),
+    "preview_start": Row("admin", "POST"),
+    "preview_detail": Row("admin", "GET", "preview"),
+    "preview_status": Row("admin", "GET", "preview"),
     "model_list": Row("admin", "GET"),
     "model_add": Row("admin", "GET POST"),
     "model_detail": Row("admin", "GET", "model"),
@@ -116,6 +120,8 @@ MATRIX: dict[str, Row] = {
     "api_run_cancel": Row("admin", "POST", "run"),
     "api_run_retry": Row("admin", "POST", "run"),
     "api_run_metrics": Row("admin", "GET", "run"),
+    "api_preview_list": Row("admin", "GET POST"),
+    "api_preview_detail": Row("admin", "GET", "preview"),
     "api_model_list": Row("admin", "GET POST"),
     "api_model_detail": Row("admin", "GET", "model"),
     "api_model_win_rates": Row("admin", "GET", "reward"),
@@ -138,8 +144,12 @@ def world(project: Project, comparisons: list[Comparison], admin: User, labeler:
     dataset.train_path.write_text('{"prompt": [], "comparison_id": 1}\n')
     run = make_run(dataset, base, state="running")
     job = SamplingJob.objects.create(project=project, model_a=base, model_b=base, created_by=admin)
+    preview = TokenPreview.objects.create(
+        dataset_version=dataset, base_model=base, method="dpo", config={}, created_by=admin
+    )
     arguments = {
         "": (),
+        "preview": (preview.pk,),
         "project": (project.slug,),
         "person": (outsider.pk,),
         "model": (base.pk,),

@@ -59,3 +59,27 @@ class RunMetric(models.Model):
 
     def __str__(self) -> str:
         return f"{self.run} step {self.step}"
+
+
+class TokenPreview(LeasedWork):
+    """What a run with these settings would train on, before it is launched: counted and shown by a program."""
+
+    queue = "short"
+    folder_name = "token-previews"
+
+    method = models.CharField(_("method"), max_length=10, choices=Method)
+    base_model = models.ForeignKey(ModelVersion, on_delete=models.CASCADE, related_name="+")
+    dataset_version = models.ForeignKey(DatasetVersion, on_delete=models.CASCADE, related_name="+")
+    config = models.JSONField(help_text=_("Hyper-parameters as checked; see training/engine/config.py."))
+    key = models.CharField(max_length=64, help_text=_("Digest of all that the result depends on."))
+    result = models.JSONField(default=dict)
+
+    class Meta(LeasedWork.Meta):
+        ordering = ["-created_at", "-pk"]
+        indexes = [
+            *LeasedWork.Meta.indexes,
+            models.Index(fields=["key", "-id"], name="tokenpreview_key"),  # the newest of the same settings
+        ]
+
+    def __str__(self) -> str:
+        return f"token preview {self.pk}"

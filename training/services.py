@@ -54,7 +54,7 @@ def launch_run(
     A ``recipe`` is only written down: whoever calls has put its values among the others. Raises LaunchErrors.
     """
     name = " ".join(name.split())
-    errors = _check_parts(dataset_version, base_model, method) + _check_name(name)
+    errors = check_parts(dataset_version, base_model, method) + _check_name(name)
     if recipe and (recipe not in RECIPES or RECIPES[recipe].method != method):
         errors.append(("recipe", _("There is no such recipe for this method.")))
     config: dict[str, Any] = {}
@@ -145,7 +145,8 @@ def _has_gpu() -> bool:
     return visible not in ("", "-1") and Path("/dev/nvidiactl").exists()
 
 
-def _check_parts(dataset_version: DatasetVersion, base_model: ModelVersion, method: str) -> list[tuple[str, str]]:
+def check_parts(dataset_version: DatasetVersion, base_model: ModelVersion, method: str) -> list[tuple[str, str]]:
+    """Why these cannot make a run: (field, reason)."""
     errors = []
     if dataset_version.state != WorkState.FINISHED:
         errors.append(("dataset_version", _("%(version)s is not finished.") % {"version": dataset_version}))

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from training.views import launch, models, runs, win_rates
+from training.views import launch, models, previews, runs, win_rates
 
 urlpatterns = [
     path("runs/", runs.list_runs, name="run_list"),
@@ -13,6 +13,9 @@ urlpatterns = [
     path("runs/<int:pk>/log.txt", runs.read_log, name="run_log"),
     path("runs/<int:pk>/cancel/", runs.cancel_run, name="run_cancel"),
     path("runs/<int:pk>/retry/", runs.retry_run, name="run_retry"),
+    path("token-previews/", previews.start_preview, name="preview_start"),
+    path("token-previews/<int:pk>/", previews.show_preview, name="preview_detail"),
+    path("token-previews/<int:pk>/status/", previews.show_preview_status, name="preview_status"),
     path("models/<int:pk>/", models.show_model, name="model_detail"),
     path("models/<int:pk>/win-rates/", win_rates.show_win_rates, name="model_win_rates"),
 ]

@@ -116,7 +116,7 @@ class RunListView(generics.ListCreateAPIView[Run]):
         try:
             run = services.launch_run(by=get_labeler(request), **values)
         except services.LaunchErrors as wrong:
-            raise serializers.ValidationError(_sort_errors(wrong.errors)) from wrong
+            raise serializers.ValidationError(sort_errors(wrong.errors)) from wrong
         return Response(RunSerializer(run).data, status=status.HTTP_202_ACCEPTED)
 
 
@@ -191,7 +191,7 @@ def _answer_with(run: Run) -> Response:
     return Response(RunSerializer(run).data, status=status.HTTP_202_ACCEPTED)
 
 
-def _sort_errors(errors: list[tuple[str, str]]) -> dict[str, Any]:
+def sort_errors(errors: list[tuple[str, str]]) -> dict[str, Any]:
     """Field to reasons; those of the settings stand below ``values``, where the request had them."""
     sorted_errors: dict[str, Any] = {}
     for name, reason in errors:

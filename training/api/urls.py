@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from training.api import runs, win_rates
+from training.api import previews, runs, win_rates
 
 urlpatterns = [
     path("runs/", runs.RunListView.as_view(), name="api_run_list"),
@@ -11,5 +11,7 @@ urlpatterns = [
     path("runs/<int:pk>/cancel/", runs.RunCancelView.as_view(), name="api_run_cancel"),
     path("runs/<int:pk>/retry/", runs.RunRetryView.as_view(), name="api_run_retry"),
     path("runs/<int:pk>/metrics/", runs.RunMetricsView.as_view(), name="api_run_metrics"),
+    path("token-previews/", previews.PreviewListView.as_view(), name="api_preview_list"),
+    path("token-previews/<int:pk>/", previews.PreviewView.as_view(), name="api_preview_detail"),
     path("models/<int:pk>/win-rates/", win_rates.WinRatesView.as_view(), name="api_model_win_rates"),
 ]

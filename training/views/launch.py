@@ -59,7 +59,7 @@ def launch_run(request: HttpRequest) -> HttpResponse:
         else:
             messages.success(request, _("The run is launched."))
             return redirect("run_detail", run.pk)
-    return _render(request, form, kept={}, proposed=typed.get("proposed", ""), status=422)
+    return render_form(request, form, kept={}, proposed=typed.get("proposed", ""), status=422)
 
 
 def _draw(request: HttpRequest, typed: Mapping[str, str]) -> HttpResponse:
@@ -80,12 +80,13 @@ def _draw(request: HttpRequest, typed: Mapping[str, str]) -> HttpResponse:
         "recipe": typed.get("recipe", "") if RECIPES.get(typed.get("recipe", "")) in list_recipes(method) else "",
         "name": proposed if name in ("", typed.get("proposed", "")) else name,
     }
-    return _render(request, LaunchForm(method, initial=initial), kept=kept, proposed=proposed)
+    return render_form(request, LaunchForm(method, initial=initial), kept=kept, proposed=proposed)
 
 
-def _render(
+def render_form(
     request: HttpRequest, form: LaunchForm, *, kept: Mapping[str, str], proposed: str, status: int = 200
 ) -> HttpResponse:
+    """The page, or the form alone where htmx redraws it; ``kept`` are values of other methods that come back."""
     context = {
         "form": form,
         "kept": kept,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,13 +16,19 @@ from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import load_file
 
-from models_registry.inference.program import EXIT_STOPPED
-from tests.models_registry.inference.jobs import program_environment, read_lines, read_result, read_status, run_program
+from models_registry.inference.program import EXIT_STOPPED, Program, State
+from tests.models_registry.inference.jobs import (
+    program_environment,
+    read_cause,
+    read_lines,
+    read_result,
+    read_status,
+    run_program,
+)
 from tests.training.engine.runs import launch_command, make_run, make_separable_records, read_weights, stop_after
 from training.engine.checkpoint import find_damage, list_checkpoints
-from training.engine.reference import FILE_NAME
+from training.engine.config import METHODS
 from training.engine.run import main
 
 TRAIN, EVAL = make_separable_records(21), make_separable_records(5, seed=1)
@@ -41,27 +48,76 @@ def start(tiny_policy: Path, tmp_path: Path) -> Start:
 
 
 def assert_same_end(run: Path, other: Path) -> None:
-    """Bit for bit the same weights, and the same evaluation."""
+    """Bit for bit the same weights, curves and result."""
     weights, others = read_weights(run), read_weights(other)
     assert weights.keys() == others.keys()
     assert all(torch.equal(weights[name], others[name]) for name in weights)
     for part in ("train", "eval", "steps", "tokens", "pairs"):
         assert read_result(run)[part] == read_result(other)[part]
+    assert read_lines(run / "metrics.jsonl") == read_lines(other / "metrics.jsonl")
 
 
-@pytest.mark.parametrize(("method", "lora_r"), [("dpo", 0), ("dpo", 4), ("reward", 0), ("reward", 4), ("orpo", 0)])
+@pytest.mark.parametrize(("method", "lora_r"), [(method, 0) for method in METHODS] + [("dpo", 4), ("reward", 4)])
 def test_stopped_and_resumed_run_ends_like_an_uninterrupted_one(start: Start, method: str, lora_r: int) -> None:
-    whole = start("whole", method, lora_r=lora_r)
+    """The stop comes between two points of the curve, whose averages go on."""
+    settings = {"lora_r": lora_r, "epochs": 2, "logging_steps": 2, "eval_steps": 3}
+    whole = start("whole", method, **settings)
     assert run_program(main, whole) == 0
 
-    run = start("interrupted", method, lora_r=lora_r)
-    assert run_program(stop_after(4), run) == EXIT_STOPPED
+    run = start("interrupted", method, **settings)
+    assert run_program(stop_after(3), run) == EXIT_STOPPED
     assert (read_status(run)["state"], read_status(run)["message"]) == ("stopped", "Stopped: cancelled")
+    assert [path.name for path in list_checkpoints(run / "checkpoints")] == ["step-00000003"]
     assert not (run / "result.json").exists() and not (run / "model").exists()
     (run / "stop").unlink()
     assert run_program(main, run) == 0
     assert_same_end(run, whole)
-    assert [line["step"] for line in read_lines(run / "metrics.jsonl")] == [0, *range(1, 10), 9]
+    assert [line["step"] for line in read_lines(run / "metrics.jsonl")] == [0, 2, 3, 4, 6, 6]
+    assert "Taken up from step 3 of 6." in read_result(run)["notes"]
+
+
+def test_signal_is_a_request_to_stop(start: Start) -> None:
+    whole, run = start("whole"), start("run")
+    assert run_program(main, whole) == 0
+
+    def terminate(program: Program) -> None:
+        log = program.log_metrics
+
+        def log_and_terminate(values: dict[str, Any]) -> None:
+            log(values)
+            if values["step"] == 4:
+                os.kill(os.getpid(), signal.SIGTERM)
+
+        program.log_metrics = log_and_terminate  # type: ignore[method-assign]
+        main(program)
+
+    assert run_program(terminate, run) == EXIT_STOPPED
+    assert read_status(run)["message"] == "Stopped: SIGTERM"
+    assert [path.name for path in list_checkpoints(run / "checkpoints")] == ["step-00000004"]
+    assert run_program(main, run) == 0
+    assert_same_end(run, whole)
+
+
+def test_interrupted_evaluation_is_made_up_for(start: Start) -> None:
+    whole, run = start("whole", eval_steps=3), start("run", eval_steps=3)
+    assert run_program(main, whole) == 0
+
+    def stop_in_evaluation(program: Program) -> None:
+        report = program.report
+
+        def report_and_stop(state: State, **fields: Any) -> None:
+            report(state, **fields)
+            if fields.get("message") == "Evaluating 0/5" and program._status.get("step") == 3:
+                (program.folder / "stop").write_text("cancelled", encoding="utf-8")
+
+        program.report = report_and_stop  # type: ignore[method-assign]
+        main(program)
+
+    assert run_program(stop_in_evaluation, run) == EXIT_STOPPED
+    assert read_lines(run / "metrics.jsonl")[-1]["step"] == 3 and "loss" in read_lines(run / "metrics.jsonl")[-1]
+    (run / "stop").unlink()
+    assert run_program(main, run) == 0
+    assert_same_end(run, whole)
 
 
 def test_next_attempt_takes_up_the_checkpoint_of_the_last_one(start: Start) -> None:
@@ -70,23 +126,24 @@ def test_next_attempt_takes_up_the_checkpoint_of_the_last_one(start: Start) -> N
     assert run_program(stop_after(4), first) == EXIT_STOPPED
     second = start("second", resume_from=str(first))
     assert run_program(main, second) == 0
-    assert_same_end(second, whole)
-    assert read_lines(second / "metrics.jsonl")[0]["step"] == 5
+    weights = read_weights(whole)
+    assert all(torch.equal(weight, weights[name]) for name, weight in read_weights(second).items())
+    assert read_result(second)["train"] == read_result(whole)["train"]
+    assert read_lines(second / "metrics.jsonl") == read_lines(whole / "metrics.jsonl")[5:]
     assert any("step 4" in note for note in read_result(second)["notes"])
 
 
-def test_each_attempt_hands_the_reference_on_to_the_next(start: Start, capfd: pytest.CaptureFixture[str]) -> None:
-    attempts = [start("attempt-1")]
-    assert run_program(stop_after(2), attempts[0]) == EXIT_STOPPED
-    for number in (2, 3):
-        before = attempts[-1]
-        attempts.append(start(f"attempt-{number}", resume_from=str(before)))
-        capfd.readouterr()
-        assert run_program(stop_after(2 * number), attempts[-1]) == EXIT_STOPPED
-        assert f"taken from {before / FILE_NAME}" in capfd.readouterr().out
-    stored = [load_file(attempt / FILE_NAME) for attempt in attempts]
-    assert len(stored[0]) == 4 and stored[0].keys() == stored[2].keys()
-    assert all(torch.equal(column, stored[2][name]) for name, column in stored[0].items())
+def test_checkpoint_of_other_settings_is_refused_in_words(start: Start) -> None:
+    first = start("first")
+    assert run_program(stop_after(2), first) == EXIT_STOPPED
+    for change in ({"max_length": 200}, {"seed": 1}, {"precision": "bf16"}, {"lora_r": 4}):
+        (name,) = change
+        other = start(f"other {name}", resume_from=str(first), **change)
+        assert run_program(main, other) == 1
+        code, text = read_cause(other)
+        assert code == "bad_checkpoint" and f"({name})" in text
+    records = start("records", resume_from=str(first), logging_steps=2, save_steps=3, keep_checkpoints=3)
+    assert run_program(main, records) == 0
 
 
 def test_damaged_checkpoint_falls_back_to_the_one_before(start: Start) -> None:
@@ -102,16 +159,15 @@ def test_damaged_checkpoint_falls_back_to_the_one_before(start: Start) -> None:
     assert run_program(main, run) == 0
     assert_same_end(run, whole)
     notes = read_result(run)["notes"]
-    assert "step-00000005 is damaged" in notes[0] and "step 4" in notes[1]
+    assert "step-00000005 is damaged" in notes[0] and "step 4" in notes[-1]
 
 
 def test_finished_run_started_again_gives_the_same_result(start: Start) -> None:
     run = start("run")
     assert run_program(main, run) == 0
-    before = read_weights(run), read_result(run)["eval"]
+    shutil.copytree(run, run.with_name("before"))
     assert run_program(main, run) == 0
-    assert (read_result(run)["eval"], read_result(run)["steps"]) == (before[1], 9)
-    assert all(torch.equal(weight, before[0][name]) for name, weight in read_weights(run).items())
+    assert_same_end(run, run.with_name("before"))
 
 
 def test_stop_before_the_first_step_leaves_nothing_behind(start: Start) -> None:
@@ -150,18 +206,35 @@ def run_command(run: Path) -> list[str]:
     return [sys.executable, "-m", "training.engine.run", str(run)]
 
 
-def test_killed_run_goes_on_from_its_last_checkpoint(start: Start, spawn: Spawn) -> None:
-    whole, run = start("whole"), start("killed", save_steps=1)
+DIES_WHILE_SAVING = """
+import os, signal, sys
+from pathlib import Path
+from models_registry.inference.program import Program
+from training.engine import checkpoint
+from training.engine.config import METHODS
+from training.engine.run import main
+
+def write_and_die(path, tensors, *rest, write=checkpoint.write_tensors):
+    write(path, tensors, *rest)
+    if "step-00000004" in str(path) and path.stem == "optimizer":
+        os.kill(os.getpid(), signal.SIGKILL)
+
+checkpoint.write_tensors = write_and_die
+Program(Path(sys.argv[1])).run(main)
+"""
+
+
+def test_killed_run_goes_on_from_its_last_whole_checkpoint(start: Start, spawn: Spawn) -> None:
+    whole, run = start("whole", save_steps=2, eval_steps=3), start("killed", save_steps=2, eval_steps=3)
     assert run_program(main, whole) == 0
-    process = spawn(run_command(run))
-    wait_for(lambda: len(list_checkpoints(run / "checkpoints")) > 0, process)
-    process.kill()
-    process.wait()
-    assert not (run / "result.json").exists()
+    assert spawn([sys.executable, "-c", DIES_WHILE_SAVING, str(run)]).wait(timeout=120) == -signal.SIGKILL
+    checkpoints = run / "checkpoints"
+    assert [path.name for path in list_checkpoints(checkpoints)] == ["step-00000002"]
+    assert list(checkpoints.glob(".step-00000004*"))  # what it was writing
+    assert read_lines(run / "metrics.jsonl")[-1]["step"] == 4
     assert run_program(main, run) == 0
     assert_same_end(run, whole)
-    trained = [line["step"] for line in read_lines(run / "metrics.jsonl") if "loss" in line]
-    assert trained == sorted(set(trained))  # no step is told twice
+    assert not list(checkpoints.glob(".step*"))
 
 
 def test_signal_to_the_whole_group_saves_before_leaving(start: Start, spawn: Spawn) -> None:
@@ -194,22 +267,21 @@ def test_launcher_that_dies_alone_takes_a_supervised_trainer_along(start: Start,
     assert read_status(run)["state"] == "stopped"
 
 
-def test_launched_run_that_is_stopped_does_not_look_crashed(start: Start, spawn: Spawn, tmp_path: Path) -> None:
-    run, log = start("run"), tmp_path / "log.txt"
-    (run / "stop").write_text("Cancelled", encoding="utf-8")
-    with log.open("wb") as output:
-        process = spawn(launch_command(run), stdout=output, stderr=subprocess.STDOUT)
-    assert process.wait(timeout=120) == EXIT_STOPPED
-    assert read_status(run)["message"] == "Stopped: Cancelled"
-    assert "Traceback" not in log.read_text(encoding="utf-8")
-
-
-def test_launcher_ends_by_the_signal_that_ended_the_trainer(start: Start, spawn: Spawn) -> None:
-    run = start("run", epochs=100)
-    process = spawn(launch_command(run))
-    wait_for(lambda: (run / "metrics.jsonl").exists(), process)
-    os.kill(read_status(run)["pid"], signal.SIGKILL)
-    assert process.wait(timeout=60) == -signal.SIGKILL
+@pytest.mark.parametrize("processes", [1, 2])
+@pytest.mark.parametrize(
+    ("ending", "code"), [("raise SystemExit(3)", 3), ("os.kill(os.getpid(), signal.SIGKILL)", -signal.SIGKILL)]
+)
+def test_launcher_ends_as_its_program_does(
+    ending: str, code: int, processes: int, spawn: Spawn, tmp_path: Path
+) -> None:
+    """A stopped run must not look crashed, and the supervisor reads the signal that ended a killed one."""
+    (tmp_path / "program.py").write_text(f"import os, signal\n{ending}\n", encoding="utf-8")
+    several = ["--multi_gpu", f"--num_processes={processes}", "--main_process_port=0"] if processes > 1 else ["--cpu"]
+    options = ["--mixed_precision=no", "--num_machines=1", "--dynamo_backend=no", *several]
+    with (tmp_path / "log.txt").open("wb") as output:
+        command = [sys.executable, "-m", "training.engine.launch", *options, str(tmp_path / "program.py")]
+        assert spawn(command, stdout=output, stderr=subprocess.STDOUT).wait(timeout=120) == code
+    assert "Traceback" not in (tmp_path / "log.txt").read_text(encoding="utf-8")
 
 
 def is_zombie(pid: int) -> bool:
@@ -241,39 +313,3 @@ def test_full_disk_keeps_the_checkpoint_before_and_says_so(start: Start, spawn: 
     assert [path.name for path in (run / "checkpoints").iterdir()] == ["step-00000002"]
     assert run_program(main, run) == 0
     assert_same_end(run, whole)
-
-
-def test_two_processes_train_like_one(start: Start, spawn: Spawn) -> None:
-    """Four pairs in one process or two in each of two: the same losses, evaluation and weights up to rounding.
-
-    ORPO counts pairs and tokens; 21 and 5 rows leave the second process without a row in the last batch.
-    """
-    alone, shared = start("alone", "orpo", batch_size=4), start("shared", "orpo", batch_size=2)
-    assert run_program(main, alone) == 0
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2", "--master_addr=127.0.0.1"]
-    process = spawn([*launcher, f"--master_port={free_port()}", *run_command(shared)[1:]])
-    assert process.wait(timeout=200) == 0
-    for one, two in zip(read_lines(alone / "metrics.jsonl"), read_lines(shared / "metrics.jsonl"), strict=True):
-        assert one.keys() == two.keys()
-        assert two == pytest.approx(one, rel=2e-3, abs=2e-3)
-    assert read_result(shared)["processes"] == 2
-    torch.testing.assert_close(read_weights(shared), read_weights(alone), atol=2e-3, rtol=1e-2)
-
-
-def free_port() -> int:
-    import socket
-
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
-
-
-@pytest.mark.parametrize("method", ["reward", "dpo", "orpo"])
-def test_launched_run_learns_what_tells_the_sides_apart(start: Start, spawn: Spawn, method: str) -> None:
-    run = start("run", method)
-    process = spawn(launch_command(run))
-    assert process.wait(timeout=120) == 0
-    result = read_result(run)
-    assert result["train"]["metrics"]["rewards/accuracies"] > 0.8
-    assert result["eval"]["accuracy"] > 0.8
-    assert read_status(run)["state"] == "finished"
