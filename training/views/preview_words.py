@@ -194,6 +194,8 @@ def _describe_part(part: Mapping[str, Any]) -> Part:
 
 def _describe_token(token: Mapping[str, Any]) -> Token:
     text = token["text"].replace("\n", "↵\n").replace("\t", "⇥\t")
+    if token.get("score"):
+        text = text.removesuffix("\n")  # the mark stands beside its token, not in the next line
     return Token(
         text=text,
         title=" ".join(map(str, token["ids"])),
