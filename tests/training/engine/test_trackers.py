@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tensorboardX.proto.event_pb2 import Event
+from tensorboardX.proto.event_pb2 import Event  # type: ignore[import-untyped]
 
 from tests.models_registry.inference.jobs import read_lines, read_status, run_program
 from tests.training.engine.runs import make_run, make_separable_records
