@@ -302,7 +302,9 @@ def test_sft() -> None:
     # in training the rejected reply is not laid out, in evaluation it is looked at
     method = make_method(TrainingConfig.from_dict("sft", {}))
     row = make_row(3, 2)
-    training = method.compute_terms(tensor(-6, 0), collate([row], Arrangement(pad_id=0, sides=method.sides)))
+    batch = collate([row], Arrangement(pad_id=0, sides=method.sides))
+    assert len(batch.side_rows) == 1
+    training = method.compute_terms(tensor(-6, 0), batch)
     assert training.row_loss.item() == 0
     assert training.token_loss is not None and training.token_loss.item() == 6
     assert training.logged["logps/chosen"].item() == -2
