@@ -123,9 +123,14 @@ def train_model(work: Run, supervisor: Supervisor) -> None:
 
 
 def build_launch_command() -> list[str]:
-    """Arguments for Python that start the engine through accelerate."""
-    config = Path(__file__).parent / "accelerate.yaml"
-    device = [] if _has_gpu() else ["--cpu"]
+    """Arguments for Python that start the engine through accelerate.
+
+    ACCELERATE_CONFIG names another configuration, by its path or as accelerate-fsdp.yaml, which lies beside this file;
+    that one then says which devices are used and by how many processes.
+    """
+    chosen = os.environ.get("ACCELERATE_CONFIG")
+    config = Path(__file__).parent / (chosen or "accelerate.yaml")
+    device = [] if chosen or _has_gpu() else ["--cpu"]
     # Under a configuration file accelerate would set one thread, whatever the machine has.
     threads = ["--num_cpu_threads_per_process", os.environ.get("OMP_NUM_THREADS") or str(_count_cores())]
     launcher = ["-m", "training.engine.launch", "--config_file", str(config), *device, *threads]

@@ -18,6 +18,7 @@ from training.models import Run, RunMetric
 
 Launch = Callable[..., Run]
 STEPS = 60
+TAKEN = "log-probabilities were taken from an earlier run"
 TINY: dict[str, float] = {
     "batch_size": 2,
     "gradient_accumulation": 1,
@@ -39,7 +40,7 @@ def worker(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.django_db(transaction=True)
 def test_cancelled_run_goes_on_from_its_checkpoint_to_the_registry(
-    launch: Launch, base_model: ModelVersion, monkeypatch: pytest.MonkeyPatch
+    launch: Launch, base_model: ModelVersion, monkeypatch: pytest.MonkeyPatch, settings: Any
 ) -> None:
     make_tiny_policy(base_model.folder)
     run = launch(values=TINY)
@@ -82,6 +83,14 @@ def test_cancelled_run_goes_on_from_its_checkpoint_to_the_registry(
     final = dict(steps)[STEPS]
     assert {"loss", "rewards/margins", "eval_loss"} <= final.keys()  # two lines of one step are one row
     assert "Taken up" in run.log_tail
+    assert any(TAKEN in note for note in run.result["notes"])  # by the second attempt from the first
+
+    other = launch(name="another", values=TINY | {"max_steps": 1, "beta": 0.5})
+    assert tasks.run_next("gpu")
+    other.refresh_from_db()
+    assert other.state == "finished", other.cause + other.log_tail
+    assert any(TAKEN in note for note in other.result["notes"])
+    assert len(list((settings.DATA_DIR / "reference-cache").iterdir())) == 1
 
 
 def test_metrics_of_one_step_are_merged_and_done_again_overwritten(launch: Launch) -> None:
@@ -109,7 +118,21 @@ def test_device_is_said_outright(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(services, "_has_gpu", lambda: True)
     command = services.build_launch_command()
     assert "--cpu" not in command
-    assert Path(command[command.index("--config_file") + 1]).exists()
+    assert find_option(command, "--config_file").name == "accelerate.yaml"
+
+
+def test_configuration_of_the_launcher_can_be_chosen(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """It says itself how many processes there are and on what; --cpu would make them one."""
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    monkeypatch.setenv("ACCELERATE_CONFIG", "accelerate-fsdp.yaml")
+    command = services.build_launch_command()
+    assert "--cpu" not in command and find_option(command, "--config_file").exists()
+    monkeypatch.setenv("ACCELERATE_CONFIG", str(tmp_path / "own.yaml"))
+    assert find_option(services.build_launch_command(), "--config_file") == tmp_path / "own.yaml"
+
+
+def find_option(command: list[str], name: str) -> Path:
+    return Path(command[command.index(name) + 1])
 
 
 def test_model_gets_a_free_name_and_the_kind_of_its_method(launch: Launch, base_model: ModelVersion) -> None:
