@@ -24,6 +24,7 @@ from tests.tiny_models import make_tiny_policy
 from tests.training.test_launch_page import read_form
 from training import previews
 from training.engine.config import TrainingConfig
+from training.engine.recipes import list_recipes
 from training.models import Run, TokenPreview
 from training.services import LaunchErrors
 
@@ -230,6 +231,19 @@ def test_settings_off_their_usual_value_come_back_to_the_form(client: Client, as
     assert set(query) == {"method", "dataset", "base", "length_buckets", "packing", "lora_r"}
     form = read_form(client.get(unescape(link[1])).content.decode())
     assert "length_buckets" not in form and form["lora_r"] == "8" and "packing" in form
+
+
+def test_a_recipe_comes_back_with_what_was_changed_in_it(client: Client, ask: Ask) -> None:
+    new = reverse("run_new")
+    recipe = list_recipes("dpo")[0]
+    drawn = client.get(new, {"method": "dpo", "recipe": recipe.name}).content.decode()
+    typed = read_form(drawn) | {"learning_rate": "0.125"}
+    assert recipe.values.get("learning_rate") != 0.125
+    page = client.get(client.post(START, typed).headers["Location"]).content.decode()
+    link = re.search(r'href="([^"]+)">Launch with these settings', page)
+    assert link
+    again = read_form(client.get(unescape(link[1])).content.decode())
+    assert {**again, "next": typed["next"]} == typed
 
 
 def test_api(client: Client, dataset_version: DatasetVersion, base_model: ModelVersion) -> None:

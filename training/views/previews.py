@@ -22,7 +22,7 @@ from training.services import LaunchErrors
 from training.views import preview_words as words
 from training.views.launch import is_number, render_form
 
-KEPT_FIELDS = ("name", "notes")
+KEPT_FIELDS = ("name", "notes", "recipe")
 """What a person typed that no preview depends on: it travels in the address, back to the form."""
 
 
@@ -74,12 +74,13 @@ def show_preview_status(request: HttpRequest, pk: int) -> HttpResponse:
 
 def _describe(request: HttpRequest, preview: TokenPreview) -> dict[str, Any]:
     own = {name: request.GET[name] for name in KEPT_FIELDS if request.GET.get(name)}
+    drawn = {"drawn_recipe": own["recipe"]} if "recipe" in own else {}  # its values are among the settings already
     asked = request.GET.get("example", "")
     number = int(asked) if is_number(asked) else 1
     context: dict[str, Any] = {
         "preview": preview,
         "own": urlencode(own),
-        "launch_url": f"{reverse('run_new')}?{urlencode(_list_typed(preview) | own)}",
+        "launch_url": f"{reverse('run_new')}?{urlencode(_list_typed(preview) | own | drawn)}",
     }
     if preview.result:
         context |= words.describe_result(preview.result, number)
