@@ -17,6 +17,8 @@ from models_registry.inference.program import ProgramError
 from training.engine.config import TrainingConfig
 from training.engine.optimizer import list_trainable, restore_weights
 
+CGROUP = Path("/sys/fs/cgroup")
+
 
 def load_trainee(folder: Path, tokenizer: PreTrainedTokenizerBase, config: TrainingConfig, *, reward: bool) -> Any:
     """The base in fp32, dropout off, ready to be trained.
@@ -54,13 +56,25 @@ def estimate_memory(model: Any, positions: int, *, bf16: bool) -> int:
 
 
 def measure_free_memory(device: torch.device) -> int:
-    """Bytes that a program may still take on the device; on a CPU what the machine (or its container) has left."""
+    """Bytes that a program may still take on the device; on a CPU what machine and container have both left."""
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0])
+    free = measure_container_rest(CGROUP)
     for line in Path("/proc/meminfo").read_text().splitlines() if Path("/proc/meminfo").exists() else []:
         if line.startswith("MemAvailable:"):
-            return int(line.split()[1]) * 1024
-    return 2**63 - 1
+            free = min(free, int(line.split()[1]) * 1024)
+    return free
+
+
+def measure_container_rest(cgroup: Path) -> int:
+    """Bytes up to the limit of a control group (version 2); caches of files, which give way, count as free."""
+    try:
+        limit = int((cgroup / "memory.max").read_text())
+        used = int((cgroup / "memory.current").read_text())
+        stat = dict(line.split() for line in (cgroup / "memory.stat").read_text().splitlines())
+        return limit - used + int(stat["inactive_file"])
+    except (OSError, ValueError, KeyError):  # no container, or "max"
+        return 2**63 - 1
 
 
 def switch_dropout_off(model: Any) -> None:

@@ -24,7 +24,7 @@ from tests.training.engine.runs import (
     read_weights,
     stop_after,
 )
-from training.engine import run
+from training.engine import run, trainee
 from training.engine.batches import Batch, collate
 from training.engine.config import METHODS, TrainingConfig
 from training.engine.data import hash_file
@@ -208,6 +208,16 @@ def test_gradient_checkpointing_changes_nothing_but_memory(
         assert noted == (switched_on and setting == "auto")
         assert read_lines(folder / "metrics.jsonl") == read_lines(plain / "metrics.jsonl")
         torch.testing.assert_close(read_weights(folder), read_weights(plain), atol=0, rtol=0)
+
+
+def test_limit_of_a_container_counts_as_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trainee, "CGROUP", tmp_path)
+    unlimited = trainee.measure_free_memory(torch.device("cpu"))
+    for name, text in {"max": "5000\n", "current": "4000\n", "stat": "anon 3000\ninactive_file 900\n"}.items():
+        (tmp_path / f"memory.{name}").write_text(text, encoding="utf-8")
+    assert trainee.measure_free_memory(torch.device("cpu")) == 1900 < unlimited
+    (tmp_path / "memory.max").write_text("max\n", encoding="utf-8")
+    assert trainee.measure_free_memory(torch.device("cpu")) > 1900
 
 
 def test_precision_is_settled_once_and_told(tiny_policy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
