@@ -194,3 +194,30 @@ def test_only_what_can_be_trained_is_offered(client: Client, project: Project, b
 def test_launching_is_for_admins(sign_in: SignIn, labeler: User) -> None:
     assert sign_in(labeler).get(NEW).status_code == 403
     assert sign_in(labeler).post(NEW).status_code == 403
+
+
+def test_recipe_fills_the_form_and_gives_way_to_another(
+    client: Client, dataset: DatasetVersion, base: ModelVersion
+) -> None:
+    def redraw(values: dict[str, Any]) -> dict[str, str]:
+        return read_form(client.get(NEW, values, headers={"HX-Request": "true"}).content.decode())
+
+    plain = redraw({"method": "dpo"})
+    filled = redraw(plain | {"recipe": "dpo-paper", "seed": "7"})
+    assert (filled["learning_rate"], filled["warmup_steps"], filled["seed"]) == ("5e-7", "150", "7")
+    typed = redraw(filled | {"warmup_steps": "20"})
+    assert typed["warmup_steps"] == "20", "what is typed over a recipe stays"
+    other = redraw(typed | {"recipe": "trl-dpo"})
+    assert (other["learning_rate"], other["warmup_steps"]) == ("1e-6", "20")
+    assert other["max_grad_norm"] == "1", "the values of the recipe before give way"
+    none = redraw(other | {"recipe": "", "warmup_steps": "0", "seed": "42"})
+    assert none == plain | {"name": none["name"]}
+
+
+def test_recipe_chosen_without_a_redraw_is_launched_with_its_values(
+    client: Client, dataset: DatasetVersion, base: ModelVersion
+) -> None:
+    values = read_form(client.get(NEW, {"method": "orpo"}).content.decode())
+    client.post(NEW, values | {"recipe": "orpo-paper"})
+    run = Run.objects.get()
+    assert (run.recipe, run.config["schedule"], run.config["epochs"]) == ("orpo-paper", "inverse square root", 5.0)

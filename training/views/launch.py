@@ -40,7 +40,8 @@ def launch_run(request: HttpRequest) -> HttpResponse:
     typed = request.POST.dict()
     if "redraw" in typed or typed.get("method") not in METHODS:
         return _draw(request, typed)
-    form = LaunchForm(typed["method"], request.POST)
+    # Without JavaScript a recipe may have been chosen without a redraw since: its values count, not its name alone.
+    form = LaunchForm(typed["method"], apply_recipe(typed["method"], typed))
     if form.is_valid():
         base = form.cleaned_data["base"]
         try:
