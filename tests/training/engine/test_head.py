@@ -146,7 +146,7 @@ def test_extreme_logits_stay_finite(bf16: bool) -> None:
         torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-2)
 
 
-def test_gradients_are_computed_only_where_they_are_wanted() -> None:
+def test_a_frozen_head_or_constant_states_get_no_gradient() -> None:
     head, hidden, targets, upstream = make_case(6, 30)
     head.weight.requires_grad_(False)  # as with LoRA adapters below it
     leaf = hidden.clone().requires_grad_()
