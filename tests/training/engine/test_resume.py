@@ -77,7 +77,8 @@ def test_stopped_and_resumed_run_ends_like_an_uninterrupted_one(start: Start, me
 
 
 def test_signal_is_a_request_to_stop(start: Start) -> None:
-    whole, run = start("whole"), start("run")
+    """Here in the last fifth of the steps, over which the final figures are averages."""
+    whole, run = start("whole", epochs=4), start("run", epochs=4)
     assert run_program(main, whole) == 0
 
     def terminate(program: Program) -> None:
@@ -85,7 +86,7 @@ def test_signal_is_a_request_to_stop(start: Start) -> None:
 
         def log_and_terminate(values: dict[str, Any]) -> None:
             log(values)
-            if values["step"] == 4:
+            if values["step"] == 11:
                 os.kill(os.getpid(), signal.SIGTERM)
 
         program.log_metrics = log_and_terminate  # type: ignore[method-assign]
@@ -93,7 +94,7 @@ def test_signal_is_a_request_to_stop(start: Start) -> None:
 
     assert run_program(terminate, run) == EXIT_STOPPED
     assert read_status(run)["message"] == "Stopped: SIGTERM"
-    assert [path.name for path in list_checkpoints(run / "checkpoints")] == ["step-00000004"]
+    assert [path.name for path in list_checkpoints(run / "checkpoints")] == ["step-00000011"]
     assert run_program(main, run) == 0
     assert_same_end(run, whole)
 
