@@ -3,37 +3,21 @@
 from __future__ import annotations
 
 import random
-from typing import Any
 
 import torch
 import torch.nn.functional as F
-import transformers
 from torch import Tensor, nn
 
+from tests.tiny_models import TINY_VOCABULARY, make_tiny_architecture
 from training.engine.batches import Arrangement, collate
 from training.engine.data import Row
 from training.engine.layouts import PACKED, PLAIN, SHARED
 from training.engine.logps import PolicyScorer, find_savings
 from training.engine.methods.base import sum_replies
 
-VOCABULARY = 300
-LONGEST_PROMPT, LONGEST_REPLY = 90, 40
-SIZES = {
-    "hidden_size": 64,
-    "intermediate_size": 128,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 4,
-    "num_key_value_heads": 2,
-    "max_position_embeddings": 256,
-}
-ARCHITECTURES: dict[str, tuple[str, str, dict[str, Any]]] = {
-    "Llama": ("LlamaConfig", "LlamaForCausalLM", SIZES),
-    "Qwen2": ("Qwen2Config", "Qwen2ForCausalLM", SIZES),
-    "GPT-2": ("GPT2Config", "GPT2LMHeadModel", {"n_embd": 64, "n_layer": 2, "n_head": 4, "n_positions": 256}),
-    "Gemma 3": ("Gemma3TextConfig", "Gemma3ForCausalLM", SIZES | {"head_dim": 16, "sliding_window": 128}),
-}
-"""transformers' configuration and model, and sizes. The window is longer than any sequence: shorter ones rule sharing
-out."""
+LONGEST_PROMPT, LONGEST_REPLY = 40, 20
+ARCHITECTURES = ("llama", "qwen2", "gpt2", "gemma3_text")
+"""By transformers' names. A window is longer than these sequences: a shorter one would rule sharing out."""
 
 
 def compare_layouts(architecture: str) -> dict[str, tuple[float, float]]:
@@ -41,7 +25,7 @@ def compare_layouts(architecture: str) -> dict[str, tuple[float, float]]:
 
     Raises ValueError when the engine would not share prompts for this architecture.
     """
-    scorer = PolicyScorer(make_model(architecture))
+    scorer = PolicyScorer(make_tiny_architecture(architecture))
     rows = make_rows()
     plain, shared = (collate(rows[:2], Arrangement(0, layout=layout)) for layout in (PLAIN, SHARED))
     _reads_hidden_states, shares = find_savings(scorer, plain, shared, max(row.length for row in rows))
@@ -55,20 +39,12 @@ def compare_layouts(architecture: str) -> dict[str, tuple[float, float]]:
     }
 
 
-def make_model(architecture: str) -> Any:
-    """A random model of two layers, in fp32."""
-    config_name, model_name, sizes = ARCHITECTURES[architecture]
-    config = getattr(transformers, config_name)(vocab_size=VOCABULARY, initializer_range=0.1, **sizes)
-    torch.manual_seed(0)
-    return getattr(transformers, model_name)(config).eval()
-
-
 def make_rows(count: int = 6) -> list[Row]:
     """Pairs of random tokens and varied lengths."""
     rng = random.Random(0)
 
     def draw(longest: int) -> list[int]:
-        return [rng.randrange(1, VOCABULARY) for _token in range(rng.randrange(3, longest))]
+        return [rng.randrange(1, TINY_VOCABULARY) for _token in range(rng.randrange(3, longest + 1))]
 
     return [
         Row(draw(LONGEST_PROMPT), (draw(LONGEST_REPLY), draw(LONGEST_REPLY)), labels=(True, False))
