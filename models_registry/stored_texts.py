@@ -19,13 +19,14 @@ if TYPE_CHECKING:
     from django.utils.functional import _StrPromise
 
 _PLACE = re.compile(r"%\((\w+)\)([sd])")
-_FITS = {"s": ".+", "d": r"\d+"}
+_FITS = {"s": ".+?", "d": r"\d+"}
 
 CAUSES: dict[str, _StrPromise] = {
     "bad_checksum": _("The downloaded file is not the expected one."),
     "bad_config": _("The program cannot work with what it was asked for."),
     "bad_data": _("The program cannot read its data."),
     "bad_model": _("The model cannot be used."),
+    "bad_template": _("The model's chat template cannot be used."),
     "bad_weights": _("The weight files are damaged or incomplete."),
     "crashed": _("The work ended unexpectedly."),
     "disk_full": _("There is not enough space on the disk."),

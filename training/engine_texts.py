@@ -27,6 +27,7 @@ REASONS = (
     gettext_noop("must be a whole number"),
     gettext_noop("must be smaller than max_length, or no room is left for the replies"),
     gettext_noop("must be written as %(example)s"),
+    gettext_noop("names %(grade)s twice"),
 )
 """Why a setting is refused; see training/engine/config.py."""
 
@@ -47,10 +48,23 @@ TEXTS = (
     gettext_noop("The reference's log-probabilities were taken from an earlier run on the same data and model."),
     gettext_noop("This architecture does not allow prompts to be shared; each reply repeats its prompt."),
     gettext_noop("Activations are computed twice (gradient checkpointing), since they would not fit in memory."),
+    gettext_noop("The model is sharded over %(number)d processes."),
     gettext_noop("All held-out pairs have the same prompt, so nothing is evaluated."),
     gettext_noop("The base model gives some replies a probability that is no finite number."),
+    gettext_noop("%(file)s holds no pair to train on: %(reasons)s."),
+    gettext_noop("%(file)s holds no pair that counts: all weights are 0."),
+    gettext_noop("KTO needs at least two different prompts."),
+    gettext_noop("the file is empty"),
+    gettext_noop("longer than the limit"),
+    gettext_noop("both responses are the same"),
+    gettext_noop("both responses are the same within the limit"),
+    gettext_noop("a response is empty"),
+    gettext_noop("the prompt has no messages"),
+    gettext_noop("the prompt alone fills the limit"),
+    gettext_noop("the model's chat template refuses the conversation"),
+    gettext_noop("SFT learns from wanted responses alone"),
 )
-"""Progress and remarks of a run."""
+"""Progress and remarks of a run, why none of its data can be used, and why records are left out (reasons.py)."""
 
 SETTINGS = (
     gettext_noop("Optimisation"),
@@ -108,15 +122,20 @@ SETTINGS = (
     gettext_noop("Packing"),
     gettext_noop(
         "Puts several conversations into one row without letting them see each other: no padding. Pays on a "
-        "GPU with flex attention; on a CPU it costs time."
+        "GPU with flex attention; on a CPU layout auto does so anyway."
     ),
     gettext_noop("Attention"),
     gettext_noop(
         "flex skips what a token may not see instead of computing and masking it: for packed rows on a GPU. "
-        "auto and sdpa use PyTorch's own kernels."
+        "auto does the same on a CPU. sdpa uses PyTorch's own kernels with a mask."
     ),
     gettext_noop("sdpa"),
     gettext_noop("flex"),
+    gettext_noop("Tokens per pass"),
+    gettext_noop(
+        "A forward pass of more tokens than this, padding included, is done in parts, so that memory does not "
+        "grow with the batch. The numbers are the same. 0 means 2,048 on a CPU and 16,384 on a GPU."
+    ),
     gettext_noop("Length buckets"),
     gettext_noop("Lets pairs of like length meet in a forward pass, which saves padding."),
     gettext_noop("Rank of LoRA adapters on all linear layers; 0 trains every weight."),
@@ -143,14 +162,14 @@ SETTINGS = (
     gettext_noop("mlflow"),
     gettext_noop("Margin"),
     gettext_noop(
-        "By how much the chosen reply has to win: significantly, slightly, negligibly = small 1, 1/3, 0; "
-        "large 3, 1, 0; custom as written below; file takes each pair's own margin. Unsure and ungraded pairs"
+        "By how much the chosen reply has to win: significantly, better, slightly, negligibly = small 1, 2/3, 1/3, 0; "
+        "large 3, 2, 1, 0; custom as written below; file takes each pair's own margin. Unsure and ungraded pairs"
         " count as 0. In DPO it becomes an offset (ODPO)."
     ),
     gettext_noop("small"),
     gettext_noop("large"),
     gettext_noop("custom"),
-    gettext_noop("The numbers of a custom margin, one for each grade."),
+    gettext_noop("The numbers of a custom margin, one for each grade; a grade that is not named counts as 0."),
     gettext_noop("Soft labels"),
     gettext_noop(
         "How sure a label is: always; the share of votes for the chosen reply; that share with one vote added"
@@ -202,3 +221,60 @@ SETTINGS = (
     gettext_noop("ARPO's exponent c2 (η in the paper)."),
 )
 """Groups, labels, help texts and choices of the settings, for those that have no better name in forms.py."""
+
+RECIPES = (
+    gettext_noop("Llama 2 fine-tuning"),
+    gettext_noop("Touvron et al. 2023 (arXiv 2307.09288), section 3.1: learning rate 2e-5, cosine, 64 samples a step."),
+    gettext_noop("Llama 2 reward model"),
+    gettext_noop(
+        "Touvron et al. 2023 (arXiv 2307.09288), sections 2.2 and 3.2.2, Table 27: one epoch, cosine to a tenth, "
+        "small margins; 5e-6 for 70 B parameters. A step sees 512 pairs: with fewer than ten thousand, accumulate "
+        "less."
+    ),
+    gettext_noop("DPO paper"),
+    gettext_noop(
+        "Rafailov et al. 2023 (arXiv 2305.18290), config.yaml and README of their code: β 0.1, 64 pairs a step. The "
+        "paper's appendix B says 1e-6. They used RMSprop, this is AdamW."
+    ),
+    gettext_noop("KTO, as in its code"),
+    gettext_noop(
+        "Ethayarajh et al. 2024 (arXiv 2402.01306), config.yaml and launch.py of their code HALOs: AdamW, β 0.1, "
+        "both weights 1, one epoch."
+    ),
+    gettext_noop("ORPO paper"),
+    gettext_noop(
+        "Hong, Lee and Thorne 2024 (arXiv 2403.07691), their script run_mistral_orpo_beta.sh: λ 0.1, 32 pairs a step."
+    ),
+    gettext_noop("SimPO, Llama 3 Instruct"),
+    gettext_noop(
+        "Meng, Xia and Chen 2024 (arXiv 2405.14734), README and training_configs of their code: learning rate 1e-6, "
+        "128 pairs a step. Their cosine ends at zero, this one at a tenth."
+    ),
+    gettext_noop("SimPO, Llama 3 base after SFT"),
+    gettext_noop(
+        "Meng, Xia and Chen 2024 (arXiv 2405.14734), README and training_configs of their code: β 2, γ/β 0.5, 128 "
+        "pairs a step. Their cosine ends at zero, this one at a tenth."
+    ),
+    gettext_noop("CPO paper"),
+    gettext_noop(
+        "Xu et al. 2024 (arXiv 2401.08417), their script cpo_ft.sh: β 0.1, one epoch, 32 pairs a step. They train "
+        "LoRA adapters of rank 16 on down_proj alone, this one on all linear layers."
+    ),
+    gettext_noop("ARPO, as in its code"),
+    gettext_noop(
+        "Xu et al. 2024 (X-ALMA, arXiv 2410.03115), cpo_config.py of their code: c1 0.9, c2 0.4. It has no script "
+        "for ARPO; the rest is as in their script for CPO."
+    ),
+    gettext_noop("ARPO, as in its paper"),
+    gettext_noop(
+        "Xu et al. 2024 (X-ALMA, arXiv 2410.03115), section 4: no factor c1; the rest is as in their script for CPO."
+    ),
+    gettext_noop("TRL defaults"),
+    gettext_noop("Defaults of TRL 1.16.0's trainer of this method."),
+    gettext_noop("Defaults of TRL 1.16.0's DPO trainer with the loss ipo."),
+    gettext_noop(
+        "Defaults of TRL 1.16.0's CPO trainer with the loss simpo: γ 0.5 at β 0.1, and a language modelling term "
+        "that the paper does not have."
+    ),
+)
+"""Titles and sources of the recipes."""

@@ -33,6 +33,8 @@ ESSENTIALS = (
     "gamma_ratio",
     "nll_weight",
     "arpo_form",
+    "desirable_weight",
+    "undesirable_weight",
     "margin",
     "margin_map",
     "lora_r",
@@ -91,7 +93,7 @@ def list_usable_datasets() -> QuerySet[DatasetVersion]:
 
 def list_recipe_choices(method: str) -> list[tuple[str, str]]:
     """For a select, with none first."""
-    return [("", _("None: the usual values")), *((recipe.name, recipe.title) for recipe in list_recipes(method))]
+    return [("", _("None: the usual values")), *((recipe.name, _(recipe.title)) for recipe in list_recipes(method))]
 
 
 def list_usable_bases(method: str) -> QuerySet[ModelVersion]:
@@ -100,9 +102,10 @@ def list_usable_bases(method: str) -> QuerySet[ModelVersion]:
     return ready if method == Method.REWARD else ready.filter(kind=ModelKind.POLICY)
 
 
-def propose_name(method: str, base: ModelVersion | None) -> str:
-    """A name that no run and no model has yet."""
-    stem = f"{base.name if base else 'model'}-{method}"[:90]
+def propose_name(method: str, base: ModelVersion | None, mark: str = "") -> str:
+    """A name that no run and no model has yet; ``mark`` says what sets the run apart from its like."""
+    end = f"-{method}{'-' if mark else ''}{mark}"
+    stem = (base.name if base else "model")[: 90 - len(end)] + end
     taken = set(Run.objects.filter(name__startswith=stem).values_list("name", flat=True))
     taken |= set(ModelVersion.objects.filter(name__startswith=stem).values_list("name", flat=True))
     number = next(number for number in range(1, len(taken) + 2) if f"{stem}-{number}" not in taken)
@@ -195,6 +198,21 @@ class LaunchForm(forms.Form):
         return RECIPES.get(str(self["recipe"].value() or ""))
 
     @property
+    def recipe_source(self) -> str:
+        """Whose settings the chosen recipe holds."""
+        return _(self.chosen_recipe.reference) if self.chosen_recipe else ""
+
+    @property
+    def departures(self) -> list[str]:
+        """The settings that differ from the chosen recipe, each with the recipe's value."""
+        recipe = self.chosen_recipe
+        return [
+            f"{self[name].label} ({_(value) if isinstance(value, str) else show_value(value)})"
+            for name, value in (recipe.values.items() if recipe else ())
+            if name in self.settings and not _says_same(self[name].value(), value)
+        ]
+
+    @property
     def essentials(self) -> list[BoundField]:
         return [self[name] for name in ESSENTIALS if name in self.settings]
 
@@ -248,9 +266,10 @@ def name_setting(setting: Setting) -> str:
 
 
 def show_value(value: Any) -> Any:
-    """A setting's value as a person would type it: 5e-06 as 5e-6, 1.0 as 1."""
+    """A setting's value as a person would type it: 5e-06 as 5e-6, 1.0 as 1; what is typed again is the same value."""
     if isinstance(value, float):
-        return f"{value:g}".replace("e-0", "e-")
+        short = f"{value:g}"
+        return (short if float(short) == value else repr(value)).replace("e-0", "e-")
     return value
 
 
@@ -261,20 +280,34 @@ def type_value(value: Any) -> str:
     return str(show_value(value))
 
 
+def _says_same(typed: Any, value: Any) -> bool:
+    """Whether what stands in a field means ``value``: 0.00001 is 1e-5."""
+    try:
+        return float(typed) == float(value)
+    except (TypeError, ValueError):
+        return str(typed) == type_value(value)
+
+
 def apply_recipe(method: str, typed: Mapping[str, str]) -> dict[str, str]:
     """What was typed, with the values of ``typed['recipe']`` if that was chosen since the form was drawn.
 
-    Values that the recipe before it had filled in give way; what a person typed elsewhere stays.
+    They take the place of usual values and of those of the recipe before. What a person typed stays, also against the
+    recipe; the form then says so (``departures``).
     """
     values = dict(typed)
     chosen, before = (RECIPES.get(values.get(key, "")) for key in ("recipe", "drawn_recipe"))
+    chosen = chosen if chosen and chosen.method == method else None
     if chosen == before:
         return values
+    drawn_for = values.get("drawn_for", "")
+    usual = list_settings(drawn_for if drawn_for in METHODS else method)
+    weak = {setting.name: {"", type_value(setting.default)} for setting in usual}
     for name, value in before.values.items() if before else ():
         if values.get(name) == type_value(value):
-            values.pop(name, None)
-    if chosen and chosen.method == method:
-        values |= {name: type_value(value) for name, value in chosen.values.items()}
+            del values[name]
+    for name, value in chosen.values.items() if chosen else ():
+        if values.get(name, "") in weak.get(name, {""}):
+            values[name] = type_value(value)
     return values
 
 

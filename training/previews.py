@@ -20,9 +20,8 @@ from models_registry import leases
 from models_registry.models import ModelVersion, WorkState
 from models_registry.services import remove_folder
 from models_registry.supervisor import ProgramJob, Supervisor
-from training.engine.config import ConfigErrors, TrainingConfig
 from training.models import TokenPreview
-from training.services import LaunchErrors, check_parts
+from training.services import LaunchErrors, check_launch
 
 KEPT = 50
 EXAMPLES = 10
@@ -32,15 +31,19 @@ FORMAT = 1
 
 @transaction.atomic
 def request_preview(
-    *, dataset_version: DatasetVersion, base_model: ModelVersion, method: str, values: Mapping[str, Any], by: User
+    *,
+    dataset_version: DatasetVersion,
+    base_model: ModelVersion,
+    method: str,
+    values: Mapping[str, Any],
+    recipe: str = "",
+    by: User,
 ) -> TokenPreview:
-    """The preview of these settings: the one that is there or on its way, or a new one. Raises LaunchErrors."""
-    errors = check_parts(dataset_version, base_model, method)
-    config: dict[str, Any] = {}
-    try:
-        config = TrainingConfig.from_dict(method, values).to_dict()
-    except ConfigErrors as wrong:
-        errors += wrong.errors
+    """The preview of these settings, which are taken as for a run: the one that is there or on its way, or a new one.
+
+    Raises LaunchErrors.
+    """
+    config, errors = check_launch(dataset_version, base_model, method, values, recipe)
     if errors:
         raise LaunchErrors(errors)
     key = _make_key(dataset_version, base_model, method, config)

@@ -122,7 +122,7 @@ def get_lineage(model: ModelVersion) -> Lineage:
         descendants=list(model.descendants.order_by("pk")),
         responses=Response.objects.filter(model=model).count(),
         comparisons=said.count(),
-        judgments=Judgment.objects.filter(comparison__in=said, action=Judgment.Action.VOTE).count(),
+        judgments=Judgment.objects.filter(comparison__in=said, action=Judgment.Action.VOTE, is_repeat=False).count(),
     )
 
 

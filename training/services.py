@@ -15,7 +15,8 @@ from django.contrib.auth.models import User
 from django.db import IntegrityError, transaction
 from django.utils.translation import gettext as _
 
-from annotate.models import DatasetVersion
+from annotate.models import AuditAction, DatasetVersion
+from annotate.services.audit import record
 from models_registry import leases
 from models_registry.inference.model_files import read_model_facts
 from models_registry.models import ModelKind, ModelSource, ModelVersion
@@ -23,7 +24,7 @@ from models_registry.services import find_free_name, place_model
 from models_registry.supervisor import ProgramJob, Supervisor
 from models_registry.work import WorkState
 from training.engine.config import ConfigErrors, TrainingConfig
-from training.engine.recipes import RECIPES
+from training.engine.recipes import RECIPES, fill_in
 from training.models import Method, Run, RunMetric
 
 _CHECKPOINT = re.compile(r"step-(\d+)")
@@ -51,18 +52,11 @@ def launch_run(
 ) -> Run:
     """Queues a training run; ``values`` are the engine's settings as a form or JSON gives them.
 
-    A ``recipe`` is only written down: whoever calls has put its values among the others. Raises LaunchErrors.
+    What they leave out is as in the ``recipe``, else as usual. Raises LaunchErrors.
     """
     name = " ".join(name.split())
-    errors = check_parts(dataset_version, base_model, method) + _check_name(name)
-    if recipe and (recipe not in RECIPES or RECIPES[recipe].method != method):
-        errors.append(("recipe", _("There is no such recipe for this method.")))
-    config: dict[str, Any] = {}
-    try:
-        config = TrainingConfig.from_dict(method, values).to_dict()
-    except ConfigErrors as wrong:
-        errors += wrong.errors
-    if errors:
+    config, errors = check_launch(dataset_version, base_model, method, values, recipe)
+    if errors := errors + _check_name(name):
         raise LaunchErrors(errors)
     try:
         with transaction.atomic():
@@ -79,12 +73,16 @@ def launch_run(
     except IntegrityError as error:
         raise LaunchErrors([_say_taken(name)]) from error
     leases.enqueue(run)
+    what = {"dataset": dataset_version.number, "method": method, "base": base_model.name}
+    record(AuditAction.RUN_LAUNCHED, project=dataset_version.project, by=by, about=run, after=what)
     return run
 
 
-def cancel_run(*, run: Run) -> None:
+@transaction.atomic
+def cancel_run(*, run: Run, by: User) -> None:
     """A waiting run is cancelled at once, a running one saves a checkpoint first. Raises leases.CannotCancel."""
     leases.request_cancel(run)
+    record(AuditAction.RUN_CANCELLED, project=run.dataset_version.project, by=by, about=run)
 
 
 def retry_run(*, run: Run) -> None:
@@ -150,7 +148,20 @@ def _has_gpu() -> bool:
     return visible not in ("", "-1") and Path("/dev/nvidiactl").exists()
 
 
-def check_parts(dataset_version: DatasetVersion, base_model: ModelVersion, method: str) -> list[tuple[str, str]]:
+def check_launch(
+    dataset_version: DatasetVersion, base_model: ModelVersion, method: str, values: Mapping[str, Any], recipe: str
+) -> tuple[dict[str, Any], list[tuple[str, str]]]:
+    """Every setting of a run, and all that speaks against it as (field, reason); without settings where they err."""
+    errors = _check_parts(dataset_version, base_model, method)
+    if recipe and (recipe not in RECIPES or RECIPES[recipe].method != method):
+        errors.append(("recipe", _("There is no such recipe for this method.")))
+    try:
+        return TrainingConfig.from_dict(method, fill_in(recipe, method, values)).to_dict(), errors
+    except ConfigErrors as wrong:
+        return {}, errors + wrong.errors
+
+
+def _check_parts(dataset_version: DatasetVersion, base_model: ModelVersion, method: str) -> list[tuple[str, str]]:
     """Why these cannot make a run: (field, reason)."""
     errors = []
     if dataset_version.state != WorkState.FINISHED:

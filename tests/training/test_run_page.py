@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
+import shlex
 from collections.abc import Callable
+from html import unescape
+from io import StringIO
 
 import pytest
 from django.contrib.auth.models import User
+from django.core.management import call_command
 from django.test import Client
 from django.urls import reverse
 
@@ -14,6 +19,7 @@ from annotate.models import DatasetVersion
 from models_registry.models import ModelVersion, WorkState
 from tests import scenery
 from tests.training.evaluations import make_evaluation
+from training.engine.recipes import fill_in
 from training.models import Run, RunMetric
 
 SignIn = Callable[[User], Client]
@@ -70,6 +76,17 @@ def test_a_failure_shows_its_cause_in_words(
     )
     page = sign_in(admin).get(reverse("run_detail", args=[run.pk])).content.decode()
     assert "The loss &lt;b&gt;exploded&lt;/b&gt;." in page
+
+
+def test_a_run_that_ended_without_values_shows_no_empty_curves(
+    sign_in: SignIn, admin: User, dataset: DatasetVersion, base: ModelVersion
+) -> None:
+    client = sign_in(admin)
+    for state, drawn in ((WorkState.QUEUED, True), (WorkState.FAILED, False)):
+        run = scenery.make_run(dataset, base, state=state)
+        page = client.get(reverse("run_detail", args=[run.pk])).content.decode()
+        assert ("data-charts" in page) is drawn, state
+        assert "No values yet" not in page or drawn
 
 
 def test_the_outcome_names_accuracy_interval_baseline_grades_and_rows(
@@ -232,3 +249,36 @@ def test_pages_are_for_admins_and_missing_ones_are_not_found(
 ) -> None:
     assert sign_in(labeler).get(reverse(name, args=[1])).status_code == 403
     assert sign_in(admin).get(reverse(name, args=[987654])).status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("method", "recipe", "typed"),
+    [
+        ("dpo", "dpo-paper", {"learning_rate": 1.23456789e-6, "warmup_steps": 0, "length_buckets": False}),
+        ("reward", "", {"margin": "custom", "margin_map": "significantly=2, slightly=1", "seed": 7}),
+        ("sft", "", {}),
+    ],
+)
+def test_the_page_says_what_the_run_comes_of_and_how_to_repeat_it(
+    sign_in: SignIn,
+    admin: User,
+    dataset: DatasetVersion,
+    base: ModelVersion,
+    method: str,
+    recipe: str,
+    typed: dict[str, object],
+) -> None:
+    DatasetVersion.objects.filter(pk=dataset.pk).update(train_sha256="a1" * 32, eval_sha256="b2" * 32)
+    run = scenery.make_run(dataset, base, method, recipe=recipe, config=fill_in(recipe, method, typed))
+    page = sign_in(admin).get(reverse("run_detail", args=[run.pk])).content.decode()
+    origin = unescape(re.sub(r"<[^>]+>", " ", page[page.index('id="origin"') : page.index('id="settings"')]))
+    seed = str(typed.get("seed", 42))
+    for words in ("a1" * 32, "b2" * 32, base.name, base.facts["sha256"]["model.safetensors"], "Seed", seed):
+        assert words in origin, words
+    if recipe:
+        assert "DPO paper" in origin and "Learning rate 1.23456789e-6 (5e-7)" in origin
+    command = re.search(r"python manage.py (launch_run .*)", origin)
+    assert command
+    call_command(*shlex.split(command[1]), stdout=StringIO())
+    again = Run.objects.exclude(pk=run.pk).get()
+    assert (again.config, again.recipe, again.dataset_version) == (run.config, recipe, dataset)

@@ -21,11 +21,12 @@ from training.services import LaunchErrors
 
 
 class NewPreviewSerializer(StrictSerializer[TokenPreview]):
-    """As for a run; ``values`` are the settings that differ from the method's usual ones."""
+    """As for a run; ``values`` are the settings that differ from the recipe's or the method's usual ones."""
 
     method = serializers.ChoiceField(choices=Method.choices)
     dataset_version = serializers.PrimaryKeyRelatedField[DatasetVersion](queryset=DatasetVersion.objects.all())
     base_model = serializers.PrimaryKeyRelatedField[ModelVersion](queryset=ModelVersion.objects.all())
+    recipe = serializers.CharField(max_length=50, default="", allow_blank=True)
     values = serializers.DictField(child=serializers.JSONField(), default=dict)
 
 

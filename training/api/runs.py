@@ -12,6 +12,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from annotate.api.strict import StrictSerializer
 from annotate.models import DatasetVersion
 from annotate.permissions import IsAdmin, get_labeler
 from models_registry.leases import CannotCancel, CannotRetry
@@ -24,7 +25,7 @@ from training.models import Method, Run
 OWN_FIELDS = ("name", "method", "dataset_version", "base_model", "notes", "recipe")
 
 
-class NewRunSerializer(serializers.Serializer[Run]):
+class NewRunSerializer(StrictSerializer[Run]):
     """``values`` are the settings that differ from the recipe's or the method's usual ones; without a ``name`` one is
     made up."""
 
@@ -111,8 +112,6 @@ class RunListView(generics.ListCreateAPIView[Run]):
         asked.is_valid(raise_exception=True)
         values = asked.validated_data
         values["name"] = values["name"] or propose_name(values["method"], values["base_model"])
-        if values["recipe"] in RECIPES:
-            values["values"] = {**RECIPES[values["recipe"]].values, **values["values"]}
         try:
             run = services.launch_run(by=get_labeler(request), **values)
         except services.LaunchErrors as wrong:
@@ -146,7 +145,7 @@ class RunCancelView(APIView):
         """Ends a run: at once while it waits, else at its next step, with a checkpoint."""
         run = get_object_or_404(selectors.list_runs(), pk=pk)
         try:
-            services.cancel_run(run=run)
+            services.cancel_run(run=run, by=get_labeler(request))
         except CannotCancel as error:
             raise serializers.ValidationError({"non_field_errors": [str(error)]}) from error
         return _answer_with(run)

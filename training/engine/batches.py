@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from training.engine.data import Row
-from training.engine.layouts import PLAIN, SHARED, Tree, lay_out
+from training.engine.layouts import PACKED, PLAIN, SHARED, Tree, lay_out, measure
 
 WINDOW = 32
 """Forward passes that are sorted by length together: wide enough to save padding, narrow enough to stay random."""
@@ -92,6 +92,16 @@ class Arrangement:
     with_prompt: bool = False
     """Whether the prompt's log-probabilities are wanted too."""
 
+    @property
+    def pads(self) -> bool:
+        """Whether rows of data are padded to the longest of them."""
+        return self.layout != PACKED
+
+    def measure(self, row: Row) -> int:
+        """Positions that a row takes where its neighbours are no longer."""
+        tree = Tree(row.prompt, row.replies[: self.sides])
+        return measure(tree) if self.layout != PLAIN else len(tree.branches) * row.length
+
 
 def plan_epoch(
     lengths: Sequence[int], *, micro_size: int, accumulation: int, seed: int, epoch: int, buckets: bool = True
@@ -112,6 +122,21 @@ def plan_epoch(
         micro_batches += [window[at : at + micro_size] for at in range(0, len(window), micro_size)]
     generator.shuffle(micro_batches)
     return [micro_batches[at : at + accumulation] for at in range(0, len(micro_batches), accumulation)]
+
+
+def split_by_size(
+    micro_batch: MicroBatch, sizes: Sequence[int], limit: int, *, padded: bool = True
+) -> list[MicroBatch]:
+    """Parts in order that take at most ``limit`` positions, padding included; a longer row stands alone."""
+    parts: list[MicroBatch] = []
+    taken: list[int] = []
+    for row in micro_batch:
+        taken.append(sizes[row])
+        if not parts or (max(taken) * len(taken) if padded else sum(taken)) > limit:
+            parts.append([])
+            taken = [sizes[row]]
+        parts[-1].append(row)
+    return parts
 
 
 def take_share(micro_batch: MicroBatch, rank: int, world: int) -> tuple[MicroBatch, list[float]]:

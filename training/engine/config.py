@@ -28,13 +28,16 @@ PAIR_METHODS = tuple(method for method in METHODS if method != "sft")
 POLICY_METHODS = tuple(method for method in METHODS if method != "reward")
 SOFT_LABEL_METHODS = ("reward", "dpo", "ipo", "orpo", "cpo", "simpo", "arpo")
 
-GRADES = ("significantly", "slightly", "negligibly", "unsure")
+GRADES = ("significantly", "better", "slightly", "negligibly", "unsure")
 MARGIN_PRESETS: dict[str, dict[str, float]] = {
     "none": {},
-    "small": {"significantly": 1.0, "slightly": 1 / 3, "negligibly": 0.0},
-    "large": {"significantly": 3.0, "slightly": 1.0, "negligibly": 0.0},
+    "small": {"significantly": 1.0, "better": 2 / 3, "slightly": 1 / 3, "negligibly": 0.0},
+    "large": {"significantly": 3.0, "better": 2.0, "slightly": 1.0, "negligibly": 0.0},
 }
-"""What number a grade becomes in the loss: Llama 2 (arXiv 2307.09288), Table 27, on a three-level scale."""
+"""What number a grade becomes in the loss: Llama 2 (arXiv 2307.09288), Table 27.
+
+The scale of three grades, which has no ``better``, takes the numbers of the others.
+"""
 LARGEST_MARGIN = 100.0
 
 
@@ -188,17 +191,17 @@ class TrainingConfig:
     margin: str = _setting(
         "small",
         "Loss",
-        "By how much the chosen reply has to win: significantly, slightly, negligibly = small 1, 1/3, 0; "
-        "large 3, 1, 0; custom as written below; file takes each pair's own margin. Unsure and ungraded pairs count "
+        "By how much the chosen reply has to win: significantly, better, slightly, negligibly = small 1, 2/3, 1/3, 0; "
+        "large 3, 2, 1, 0; custom as written below; file takes each pair's own margin. Unsure and ungraded pairs count "
         "as 0. In DPO it becomes an offset (ODPO).",
         choices=(*MARGIN_PRESETS, "custom", "file"),
         methods=PAIR_METHODS,
         by_method={method: "none" for method in PAIR_METHODS if method != "reward"},
     )
     margin_map: str = _setting(
-        "significantly=1, slightly=0.5, negligibly=0",
+        "significantly=1, better=0.75, slightly=0.5, negligibly=0",
         "Loss",
-        "The numbers of a custom margin, one for each grade.",
+        "The numbers of a custom margin, one for each grade; a grade that is not named counts as 0.",
         methods=PAIR_METHODS,
     )
     soft_labels: str = _setting(
@@ -268,14 +271,21 @@ class TrainingConfig:
         False,
         "Memory and speed",
         "Puts several conversations into one row without letting them see each other: no padding. Pays on a GPU with "
-        "flex attention; on a CPU it costs time.",
+        "flex attention; on a CPU layout auto does so anyway.",
     )
     attention: str = _setting(
         "auto",
         "Memory and speed",
-        "flex skips what a token may not see instead of computing and masking it: for packed rows on a GPU. auto and "
-        "sdpa use PyTorch's own kernels.",
+        "flex skips what a token may not see instead of computing and masking it: for packed rows on a GPU. auto does "
+        "the same on a CPU. sdpa uses PyTorch's own kernels with a mask.",
         choices=("auto", "sdpa", "flex"),
+    )
+    tokens_per_pass: int = _setting(
+        0,
+        "Memory and speed",
+        "A forward pass of more tokens than this, padding included, is done in parts, so that memory does not grow "
+        "with the batch. The numbers are the same. 0 means 2,048 on a CPU and 16,384 on a GPU.",
+        bounds=(0, 2**24),
     )
     length_buckets: bool = _setting(
         True, "Memory and speed", "Lets pairs of like length meet in a forward pass, which saves padding."
@@ -362,7 +372,7 @@ def parse_margin_map(text: str) -> dict[str, float]:
     for part in filter(None, (part.strip() for part in text.split(","))):
         grade, equals, value = (piece.strip() for piece in part.partition("="))
         if not equals or grade not in GRADES:
-            raise ValueError(f"must be written as {GRADES[0]}=1, {GRADES[1]}=0.5, {GRADES[2]}=0")
+            raise ValueError("must be written as significantly=1, better=0.75, slightly=0.5, negligibly=0")
         if grade in numbers:
             raise ValueError(f"names {grade} twice")
         number = float(_parse_number(float, value))

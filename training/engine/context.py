@@ -34,6 +34,11 @@ class Context:
         device: torch.device = self.accelerator.device
         return device
 
+    @property
+    def positions_per_pass(self) -> int:
+        """What one forward pass may take in on each device, padding included."""
+        return self.config.tokens_per_pass or (2048 if self.device.type == "cpu" else 16384)
+
     def note(self, text: str) -> None:
         self.notes.append(text)
         self.print(text)

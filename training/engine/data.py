@@ -30,6 +30,7 @@ from transformers import PreTrainedTokenizerBase
 from models_registry.inference.chat import UnusablePairError, encode_pair, encode_reply
 from models_registry.inference.program import ProgramError
 from training.engine.config import GRADES, LARGEST_MARGIN, TrainingConfig
+from training.engine.reasons import name_dropped
 
 Message = dict[str, str]
 MAX_REPORTED = 5
@@ -166,8 +167,8 @@ def load_dataset(
 def require_rows(dataset: Dataset, path: Path) -> None:
     """Raises ProgramError ``no_data``, with the reasons, when nothing usable is left."""
     if not dataset.rows:
-        reasons = ", ".join(f"{count} × {code}" for code, count in dataset.dropped.items()) or "the file is empty"
-        raise ProgramError("no_data", f"{path.name} holds no pair to train on: {reasons}.")
+        reasons = "; ".join(f"{name_dropped(code)} ({count})" for code, count in dataset.dropped.items())
+        raise ProgramError("no_data", f"{path.name} holds no pair to train on: {reasons or 'the file is empty'}.")
     if not any(row.weight for row in dataset.rows):
         raise ProgramError("no_data", f"{path.name} holds no pair that counts: all weights are 0.")
 

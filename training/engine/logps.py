@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.attention.flex_attention import BlockMask
 
+from training.engine.attention import TREES, make_table
 from training.engine.batches import Batch
 from training.engine.head import score_targets
 from training.engine.layouts import make_block_mask, make_mask
@@ -139,6 +140,8 @@ def _make_mask(attention: str, trees: Tensor, branches: Tensor) -> Tensor | Bloc
     """Who sees whom, in the form that the model's attention takes."""
     if attention == "flex_attention":
         return make_block_mask(trees, branches)
+    if attention == TREES:
+        return make_table(trees, branches)
     sees = make_mask(trees, branches)
     if attention == "sdpa":
         return sees

@@ -28,6 +28,7 @@ from training.engine.evaluate import evaluate
 from training.engine.logps import PolicyScorer, RewardScorer
 from training.engine.methods.base import Method, Terms, compare_with_reference
 from training.engine.optimizer import (
+    gather,
     learning_rate_at,
     make_optimizer,
     read_optimizer,
@@ -35,7 +36,7 @@ from training.engine.optimizer import (
     restore_optimizer,
     restore_weights,
 )
-from training.engine.passes import ReferenceLogps, make_batch, map_rows
+from training.engine.passes import ReferenceLogps, make_batch, make_splitter, map_rows
 from training.engine.tally import Tally
 
 TAIL_SHARE = 0.2
@@ -184,7 +185,9 @@ class Trainer:
             for tally in tallies:
                 tally.add_terms(terms, batch.present)
 
-        grad_norm = accelerator.clip_grad_norm_(self.wrapped.parameters(), self.config.max_grad_norm or math.inf)
+        grad_norm = gather(
+            accelerator.clip_grad_norm_(self.wrapped.parameters(), self.config.max_grad_norm or math.inf)
+        )
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate_at(progress.step, self.total_steps, self.config)
         self.optimizer.step()
@@ -242,7 +245,7 @@ class Trainer:
         return (ratios.sum() / sum(len(row.replies) for row in rows)).clamp(min=0).to(self.context.device)
 
     def _plan_epoch(self, epoch: int) -> list[list[MicroBatch]]:
-        return plan_epoch(
+        steps = plan_epoch(
             [row.length for row in self.rows],
             micro_size=self.micro_size,
             accumulation=self.config.gradient_accumulation,
@@ -250,6 +253,9 @@ class Trainer:
             epoch=epoch,
             buckets=self.config.length_buckets,
         )
+        arrangement = dataclasses.replace(self.job.arrangement, sides=self.job.method.sides)
+        split = make_splitter(self.context, self.rows, arrangement)
+        return [[part for batch in step for part in split(batch)] for step in steps]
 
     def _log(self) -> None:
         self._require_finite()
@@ -332,11 +338,12 @@ class Trainer:
             first = float(self.context.accelerator.gather(own).min())
             step = -1 if math.isinf(first) else int(first)
         if step >= 0:
-            raise ProgramError(
-                "nan_loss",
-                f"Loss or gradient became infinite or not a number in step {step}. "
-                "Lower the learning rate, use fp32, or look at the data near that step.",
+            advice = (
+                "Nothing was learned until then: look at the base model's weights and at the data, or use fp32."
+                if step == 1
+                else "Lower the learning rate, use fp32, or look at the data near that step."
             )
+            raise ProgramError("nan_loss", f"Loss or gradient became infinite or not a number in step {step}. {advice}")
 
 
 def average_terms(terms: Terms, batch: Batch, units: int, tokens: int, token_weight: float) -> Tensor:

@@ -51,14 +51,14 @@ def list_trainable(model: nn.Module) -> dict[str, nn.Parameter]:
 
 def read_weights(model: nn.Module) -> dict[str, Tensor]:
     """The trainable weights, whole. Where they are sharded all processes have to ask."""
-    return {name: _gather(weight) for name, weight in list_trainable(model).items()}
+    return {name: _keep(weight) for name, weight in list_trainable(model).items()}
 
 
 def read_optimizer(optimizer: torch.optim.Optimizer, model: nn.Module) -> dict[str, Tensor]:
     """The optimizer's state as whole tensors named ``<kind>/<weight>``."""
     state = optimizer.state
     return {
-        f"{kind}/{name}": _gather(value)
+        f"{kind}/{name}": _keep(value)
         for name, weight in list_trainable(model).items()
         for kind, value in state.get(weight, {}).items()
     }
@@ -84,9 +84,14 @@ def restore_weights(model: nn.Module, tensors: dict[str, Tensor]) -> None:
         weight.copy_(_spread_like(weight, tensors[name].to(weight.device)))
 
 
-def _gather(tensor: Tensor) -> Tensor:
-    """A sharded tensor whole and on the CPU, so that the device never holds more than one; others as they are."""
-    return tensor.full_tensor().detach().cpu() if isinstance(tensor, DTensor) else tensor.detach()
+def gather(tensor: Tensor) -> Tensor:
+    """A sharded tensor whole, others as they are; all processes have to ask."""
+    return tensor.full_tensor().detach() if isinstance(tensor, DTensor) else tensor.detach()
+
+
+def _keep(tensor: Tensor) -> Tensor:
+    """A sharded tensor whole and on the CPU, so that the device never holds more than one."""
+    return gather(tensor).cpu() if isinstance(tensor, DTensor) else tensor.detach()
 
 
 def _spread_like(weight: Tensor, value: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from training.engine.batches import Arrangement, Batch, collate, take_share
+from training.engine.batches import Arrangement, Batch, MicroBatch, collate, split_by_size, take_share
 from training.engine.context import Context
 from training.engine.data import Row
 
@@ -34,6 +34,15 @@ def make_batch(
     return batch.to(context.device)
 
 
+def make_splitter(
+    context: Context, rows: Sequence[Row], arrangement: Arrangement
+) -> Callable[[MicroBatch], list[MicroBatch]]:
+    """Cuts batches of these rows into parts that all processes together take in one pass."""
+    sizes = [arrangement.measure(row) for row in rows]
+    limit = context.positions_per_pass * context.accelerator.num_processes
+    return lambda batch: split_by_size(batch, sizes, limit, padded=arrangement.pads)
+
+
 @torch.no_grad()
 def map_rows(
     context: Context,
@@ -51,11 +60,14 @@ def map_rows(
     world, rank = context.accelerator.num_processes, context.accelerator.process_index
     order = sorted(range(len(rows)), key=lambda index: -rows[index].length)
     size = context.config.batch_size * world
+    split = make_splitter(context, rows, arrangement)
     columns: dict[str, Tensor] = {}
-    for start in range(0, len(order), size):
+    done = 0
+    for part in (part for start in range(0, len(order), size) for part in split(order[start : start + size])):
         context.check_stop()
-        context.report(f"{message} {start}/{len(rows)}", always=start == 0)
-        share, present = take_share(order[start : start + size], rank, world)
+        context.report(f"{message} {done}/{len(rows)}", always=done == 0)
+        done += len(part)
+        share, present = take_share(part, rank, world)
         values = compute(make_batch(context, rows, share, arrangement, reference=reference, present=present))
         for name, column in values.items():
             whole = columns.setdefault(name, torch.zeros(len(rows), device=context.device))

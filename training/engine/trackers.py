@@ -31,6 +31,10 @@ def make_accelerator(program: Program, spec: RunSpec, *, cpu: bool) -> Accelerat
         options = {"log_with": tracker, "project_dir": str(program.folder / FOLDER)}
         if tracker == "wandb" and not os.environ.get("WANDB_API_KEY"):
             os.environ.setdefault("WANDB_MODE", "offline")
+        if tracker == "mlflow" and not os.environ.get("MLFLOW_TRACKING_URI"):
+            # By itself it would make a database in the working directory; files need to be allowed since MLflow 3.
+            os.environ["MLFLOW_TRACKING_URI"] = (program.folder / FOLDER / "mlflow").as_uri()
+            os.environ.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")
     accelerator = Accelerator(cpu=cpu, mixed_precision="no", **options)  # autocast is the scorers' business
     if tracker != "none":
         name = program.folder.name if spec.name == "" else spec.name

@@ -14,6 +14,7 @@ from transformers import PreTrainedTokenizerBase
 from models_registry.inference.folders import check_model_folder
 from models_registry.inference.load import load_policy, load_reward_model
 from models_registry.inference.program import ProgramError
+from training.engine.attention import TREES
 from training.engine.config import TrainingConfig
 from training.engine.optimizer import list_trainable, restore_weights
 
@@ -34,6 +35,8 @@ def load_trainee(folder: Path, tokenizer: PreTrainedTokenizerBase, config: Train
         if not torch.cuda.is_available():
             raise ProgramError("bad_config", "attention: flex needs a GPU; PyTorch cannot train with it on a CPU.")
         model.set_attn_implementation("flex_attention")
+    elif config.attention == "auto" and not torch.cuda.is_available() and model.config._attn_implementation == "sdpa":
+        model.set_attn_implementation(TREES)
     return model
 
 

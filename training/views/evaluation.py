@@ -183,4 +183,5 @@ def _tell_mean(side: Mapping[str, Any]) -> str:
 
 
 def _show(reward: float) -> str:
-    return plots.show_number(round(reward, 3))
+    """To three digits that tell, however small rewards are: a policy's first ones are."""
+    return plots.show_number(float(f"{reward:.3g}") + 0.0)  # + 0.0: no minus before zero

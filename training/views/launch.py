@@ -30,6 +30,19 @@ from training.models import Method
 
 Row = TypeVar("Row", bound=Model)
 
+PAPERS = {
+    "sft": "2203.02155",
+    "reward": "2307.09288",
+    "dpo": "2305.18290",
+    "ipo": "2310.12036",
+    "kto": "2402.01306",
+    "orpo": "2403.07691",
+    "cpo": "2401.08417",
+    "simpo": "2405.14734",
+    "arpo": "2410.03115",
+}
+"""Where each method is described, on arXiv; for SFT and the reward model, as a step before reinforcement learning."""
+
 
 @admin_required
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -126,13 +139,14 @@ def _list_methods() -> list[tuple[str, list[dict[str, str]]]]:
     }
     groups = [
         (_("Judge or imitate"), [Method.REWARD, Method.SFT]),
-        (_("Prefer, with a reference model"), [Method.DPO, Method.IPO, Method.KTO]),
-        (_("Prefer, without a reference model"), [Method.ORPO, Method.CPO, Method.SIMPO, Method.ARPO]),
+        (_("Learn from pairs, held near a reference model"), [Method.DPO, Method.IPO, Method.KTO]),
+        (_("Learn from pairs without a reference model"), [Method.ORPO, Method.CPO, Method.SIMPO, Method.ARPO]),
     ]
-    return [
-        (title, [{"value": item.value, "label": str(item.label), "words": words[item.value]} for item in items])
-        for title, items in groups
-    ]
+    return [(title, [_describe_method(item, words[item.value]) for item in items]) for title, items in groups]
+
+
+def _describe_method(method: Method, words: str) -> dict[str, str]:
+    return {"value": method.value, "label": str(method.label), "words": words, "paper": PAPERS[method.value]}
 
 
 def _read_pattern(pk: str) -> dict[str, str]:

@@ -10,7 +10,7 @@ from django.views.decorators.http import require_safe
 from annotate.permissions import admin_required
 from models_registry.selectors import list_models
 from training import selectors
-from training.views import outcome
+from training.views import evaluation, outcome
 
 
 @admin_required
@@ -25,6 +25,7 @@ def show_model(request: HttpRequest, pk: int) -> HttpResponse:
         "model": model,
         "facts": outcome.list_facts(model),
         "accuracies": outcome.describe_accuracies(model.metrics),
+        "plots": evaluation.list_plots(model.metrics),
         "lineage": lineage,
         "generations": lineage.steps[::-1],
         "uses": selectors.list_uses(model),

@@ -6,8 +6,10 @@ never guessed.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any
 
 from django.contrib.humanize.templatetags.humanize import intcomma
@@ -17,7 +19,9 @@ from django.utils.translation import gettext as _
 
 from annotate.models import Grade
 from models_registry.models import ModelVersion
-from training.engine.config import METHODS, list_settings
+from training.engine.config import METHODS, Setting, list_settings
+from training.engine.reasons import name_dropped
+from training.engine.recipes import RECIPES
 from training.forms import name_setting, show_value
 from training.models import Run
 from training.views.curves import Figure
@@ -76,13 +80,70 @@ def list_used_settings(run: Run) -> list[UsedSetting]:
     used = []
     for setting in settings:
         value = run.config.get(setting.name, setting.default)
-        text, usual = str(show_value(value)), str(show_value(setting.default))
-        if setting.choices:
-            text, usual = _(text), _(usual)
-        if setting.type is bool:
-            text, usual = (_("yes") if flag else _("no") for flag in (value, setting.default))
+        text, usual = show_setting(setting, value), show_setting(setting, setting.default)
         used.append(UsedSetting(name_setting(setting), text, usual, changed=value != setting.default))
     return sorted(used, key=lambda setting: not setting.changed)
+
+
+def list_origin(run: Run) -> list[Fact]:
+    """All that a run comes of, so that it can be done again: data, base, recipe, departures from it, seed, command."""
+    version, base, recipe = run.dataset_version, run.base_model, RECIPES.get(run.recipe)
+    unlike = [
+        f"{name_setting(setting)} {show_setting(setting, value)} ({show_setting(setting, usual)})"
+        for setting, value, usual in _list_departures(run)
+    ]
+    digests = [
+        (_("Training pairs, SHA-256"), version.train_sha256),
+        (_("Held-out pairs, SHA-256"), version.eval_sha256 if version.eval_rows else ""),
+        *((_("SHA-256 of %(file)s") % {"file": name}, digest) for name, digest in _read_digests(base)),
+    ]
+    facts = [
+        Fact(_("Dataset version"), str(version)),
+        Fact(_("Base model"), base.name),
+        Fact(_("Recipe"), _(recipe.title) if recipe else run.recipe or _("None: the usual values")),
+        Fact(
+            _("Unlike the recipe, whose values stand in brackets")
+            if recipe
+            else _("Unlike the usual values, which stand in brackets"),
+            ", ".join(unlike) or _("nothing"),
+        ),
+        Fact(_("Seed"), str(run.config.get("seed", ""))),
+        *(Fact(label, digest, is_code=True) for label, digest in digests),
+        Fact(_("The same again"), write_command(run), is_code=True),
+    ]
+    return [fact for fact in facts if fact.text]
+
+
+def write_command(run: Run) -> str:
+    """The command line that launches a run with the same settings on the same data."""
+    chosen = {"--dataset": run.dataset_version_id, "--base": run.base_model.name}
+    chosen |= {"--recipe": run.recipe} if run.recipe in RECIPES else {"--method": run.method}
+    settings = [f"{setting.name}={_spell(value)}" for setting, value, _usual in _list_departures(run)]
+    parts = [str(part) for option in chosen.items() for part in option]
+    return shlex.join(["python", "manage.py", "launch_run", *parts, *chain(*(("--set", text) for text in settings))])
+
+
+def show_setting(setting: Setting, value: Any) -> str:
+    """A setting's value in the reader's language."""
+    if setting.type is bool:
+        return _("yes") if value else _("no")
+    text = str(show_value(value))
+    return _(text) if setting.choices else text
+
+
+def _list_departures(run: Run) -> list[tuple[Setting, Any, Any]]:
+    """What was set otherwise than the recipe says (where it says nothing: the usual values): setting, value, theirs."""
+    recipe = RECIPES.get(run.recipe)
+    expected = recipe.values if recipe else {}
+    found = [
+        (setting, run.config.get(setting.name, setting.default), expected.get(setting.name, setting.default))
+        for setting in (list_settings(run.method) if run.method in METHODS else [])
+    ]
+    return [(setting, value, usual) for setting, value, usual in found if value != usual]
+
+
+def _spell(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(show_value(value))
 
 
 def describe_row(run: Run) -> ListedRun:
@@ -136,17 +197,8 @@ def describe_splits(result: Mapping[str, Any]) -> list[Split]:
 
 
 def name_reason(code: str) -> str:
-    """Why the engine left a pair out, in words."""
-    words = {
-        "too_long": _("longer than the limit"),
-        "identical_sides": _("both responses are the same"),
-        "identical_when_cut": _("both responses are the same within the limit"),
-        "empty_side": _("a response is empty"),
-        "empty_prompt": _("the prompt has no messages"),
-        "prompt_fills_length": _("the prompt alone fills the limit"),
-        "template_refused": _("the model's chat template refuses the conversation"),
-    }
-    return words.get(code, code.replace("_", " "))
+    """Why the engine left a pair out, in the reader's language."""
+    return _(name_dropped(code))
 
 
 def name_part(part: str) -> str:
@@ -181,8 +233,8 @@ def list_facts(model: ModelVersion) -> list[Fact]:
         Fact(_("Chat template"), _name_template(known.get("has_chat_template"))),
         Fact(_("Licence"), model.licence or (_("not stated") if known else "")),
     ]
-    digests = _read_mapping(known, "sha256")
-    facts += [Fact(_("SHA-256 of %(file)s") % {"file": name}, digest, is_code=True) for name, digest in digests.items()]
+    digests = _read_digests(model)
+    facts += [Fact(_("SHA-256 of %(file)s") % {"file": name}, digest, is_code=True) for name, digest in digests]
     return [fact for fact in facts if fact.text]
 
 
@@ -195,6 +247,11 @@ def list_outcome(result: Mapping[str, Any]) -> list[Figure]:
     if result.get("device"):
         figures.append(Figure(_("Device"), str(result["device"])))
     return figures
+
+
+def _read_digests(model: ModelVersion) -> list[tuple[str, str]]:
+    """Weight files and their SHA-256."""
+    return [(str(name), str(digest)) for name, digest in _read_mapping(model.facts, "sha256").items()]
 
 
 def _name_template(present: Any) -> str:

@@ -11,11 +11,15 @@ from django.contrib.humanize.templatetags.humanize import intcomma
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
+from annotate import stored_texts
+from models_registry.stored_texts import translate_stored
+from training import engine_texts
 from training.views.curves import Figure
 from training.views.outcome import name_part, name_reason, show_percent
 
 TAGS = {"trained": "mark", "cut": "del"}
 """Elements that say to everybody what a stretch is; the others are plain."""
+REASONS = (*engine_texts.TEXTS, *stored_texts.TEXTS)
 
 
 @dataclass(frozen=True)
@@ -112,7 +116,8 @@ def _list_figures(result: Mapping[str, Any]) -> list[Figure]:
 def _list_notices(result: Mapping[str, Any]) -> Iterator[Notice]:
     limits, cut = result["limits"], result["cut"]
     if result["problem"]:
-        yield Notice(_("A run with these settings would fail: %(reason)s") % {"reason": result["problem"]}, True)
+        reason = translate_stored(result["problem"], REASONS) or result["problem"]
+        yield Notice(_("A run with these settings would fail: %(reason)s") % {"reason": reason}, True)
     if limits.get("asked", 0) > limits["max_length"]:
         numbers = {"limit": intcomma(limits["max_length"]), "asked": intcomma(limits["asked"])}
         yield Notice(_("The model reads at most %(limit)s tokens, so the limit of %(asked)s is lowered.") % numbers)

@@ -16,7 +16,7 @@ from django.views.decorators.http import require_POST, require_safe
 from annotate.permissions import admin_required, get_labeler
 from training import previews
 from training.engine.config import METHODS, list_settings
-from training.forms import LaunchForm, type_value
+from training.forms import LaunchForm, apply_recipe, type_value
 from training.models import TokenPreview
 from training.services import LaunchErrors
 from training.views import preview_words as words
@@ -31,7 +31,8 @@ KEPT_FIELDS = ("name", "notes", "recipe")
 def start_preview(request: HttpRequest) -> HttpResponse:
     """From the launch form: makes a preview, or finds it, and leads to its page; draws the form again where it errs."""
     typed = request.POST.dict()
-    form = LaunchForm(typed["method"] if typed.get("method") in METHODS else METHODS[0], request.POST)
+    method = typed["method"] if typed.get("method") in METHODS else METHODS[0]
+    form = LaunchForm(method, apply_recipe(method, typed))  # without JavaScript a recipe may be chosen since
     if form.is_valid():
         try:
             preview = previews.request_preview(

@@ -13,7 +13,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST, require_safe
 
-from annotate.permissions import admin_required
+from annotate.permissions import admin_required, get_labeler
 from models_registry.leases import CannotCancel, CannotRetry
 from training import selectors, services
 from training.models import Run
@@ -50,6 +50,7 @@ def show_run(request: HttpRequest, pk: int) -> HttpResponse:
     context |= {
         "charts": curves.list_charts(run.method, context["logged"]),
         "settings_used": outcome.list_used_settings(run),
+        "origin": outcome.list_origin(run),
         "comparison": compare_runs(run, [int(text) for text in request.GET.getlist("with") if is_number(text)]),
     }
     return render(request, "training/run_detail.html", context)
@@ -99,7 +100,7 @@ def read_log(request: HttpRequest, pk: int) -> HttpResponseBase:
 def cancel_run(request: HttpRequest, pk: int) -> HttpResponse:
     run = get_object_or_404(Run, pk=pk)
     try:
-        services.cancel_run(run=run)
+        services.cancel_run(run=run, by=get_labeler(request))
     except CannotCancel as error:
         messages.error(request, str(error))
     return redirect("run_detail", pk)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from safetensors.torch import load_file, save_file
 
 from models_registry.inference import prepare
 from models_registry.inference.prepare import prepare_model
@@ -161,3 +162,24 @@ def test_a_bad_config_is_named_by_field(tmp_path: Path, config: Any, words: str)
     assert run_program(prepare_model, folder) == 1
     assert read_cause(folder)[0] == "bad_config"
     assert words in read_cause(folder)[1]
+
+
+def test_a_template_that_refuses_a_plain_question_is_told_before_any_run(tmp_path: Path, source: Path) -> None:
+    (source / "chat_template.jinja").write_text("{{ raise_exception('Only roleplay, please.') }}")
+    folder = folder_job(tmp_path / "job", source)
+    assert run_program(prepare_model, folder) == 1
+    code, text = read_cause(folder)
+    assert code == "bad_template" and "Only roleplay, please." in text
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_no_numbers_are_not_registered(tmp_path: Path, source: Path, value: float) -> None:
+    weights = load_file(source / "model.safetensors")
+    name = sorted(weights)[-1]
+    weights[name].view(-1)[-1] = value
+    save_file(weights, source / "model.safetensors", metadata={"format": "pt"})
+    folder = folder_job(tmp_path / "job", source)
+    assert run_program(prepare_model, folder) == 1
+    code, text = read_cause(folder)
+    assert code == "bad_weights" and name in text
+    assert not (folder / "model").exists()

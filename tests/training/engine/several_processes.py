@@ -12,11 +12,11 @@ import sys
 from pathlib import Path
 
 import torch
-from accelerate.state import AcceleratorState, PartialState
+from accelerate.state import AcceleratorState, DistributedType, PartialState
 
 from models_registry.inference.program import Program
 from tests.training.engine.runs import stop_after
-from training.engine.run import Follower, main
+from training.engine.run import Follower, leave, main
 
 
 def start(arguments: list[str]) -> int:
@@ -28,13 +28,17 @@ def start(arguments: list[str]) -> int:
         folder, _, step = place.partition(":")
         os.environ["ACCELERATE_USE_FSDP"] = str(kind == "fsdp").lower()
         AcceleratorState._reset_state(reset_partial_state=False)
+        # accelerate shards on accelerators only; told that these are some, it does the same on the CPU
+        shards = kind == "fsdp"
+        PartialState(cpu=True).distributed_type = DistributedType.MULTI_GPU if shards else DistributedType.MULTI_CPU
         program = (Program if os.environ["RANK"] == "0" else Follower)(Path(folder))
         ended = program.run(stop_after(int(step)) if step else main)
         torch.distributed.barrier()
         (program.folder / "stop").unlink(missing_ok=True)
         code = ended if ended not in (0, 3) else code
+    torch.distributed.destroy_process_group()
     return code
 
 
 if __name__ == "__main__":
-    sys.exit(start(sys.argv[1:]))
+    leave(start(sys.argv[1:]))

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.training.engine.runs import make_row, repeatable
-from training.engine.batches import WINDOW, Arrangement, collate, plan_epoch, take_share
+from training.engine.batches import WINDOW, Arrangement, collate, plan_epoch, split_by_size, take_share
 from training.engine.layouts import PACKED, PLAIN, SHARED
 
 ROWS = [
@@ -40,6 +40,27 @@ def test_each_row_comes_once_an_epoch(
     micro_batches = -(-len(lengths) // micro_size)
     assert len(steps) == -(-micro_batches // accumulation)  # what the loop takes for the length of an epoch
     assert all(len(step) == accumulation for step in steps[:-1])
+
+
+@given(sizes=st.lists(st.integers(1, 60), min_size=1, max_size=30), limit=st.integers(1, 200))
+@repeatable
+def test_parts_of_a_batch_stay_within_the_limit(sizes: list[int], limit: int) -> None:
+    whole = list(range(len(sizes)))
+    parts = split_by_size(whole, sizes, limit)
+    assert [row for part in parts for row in part] == whole
+    widths = [len(part) * max(sizes[row] for row in part) for part in parts]
+    assert all(width <= limit or len(part) == 1 for width, part in zip(widths, parts, strict=True))
+    for part, after in itertools.pairwise(parts):  # none is smaller than it has to be
+        joined = [*part, after[0]]
+        assert len(joined) * max(sizes[row] for row in joined) > limit
+
+
+@pytest.mark.parametrize("layout", [PLAIN, SHARED])
+@pytest.mark.parametrize("sides", [None, 1])
+def test_the_size_of_a_row_is_what_it_takes(layout: str, sides: int | None) -> None:
+    arrangement = Arrangement(0, layout, sides=sides)
+    for row in ROWS:
+        assert collate([row], arrangement).input_ids.numel() <= arrangement.measure(row)
 
 
 def test_order_depends_on_seed_and_epoch() -> None:

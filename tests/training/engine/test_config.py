@@ -162,6 +162,8 @@ def test_all_problems_are_told_at_once() -> None:
         ("significantly=2", {"significantly": 2}),
         (" slightly = 0.5 ,significantly=1e0,, unsure=-1 ", {"slightly": 0.5, "significantly": 1, "unsure": -1}),
         ("slightly=100", {"slightly": 100}),
+        ("significantly=1, slightly=0.5, negligibly=0", {"significantly": 1, "slightly": 0.5, "negligibly": 0}),
+        ("better=0.75", {"better": 0.75}),
     ],
 )
 def test_margin_map(text: str, expected: dict[str, float]) -> None:
@@ -171,7 +173,7 @@ def test_margin_map(text: str, expected: dict[str, float]) -> None:
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("hugely=1", "must be written as significantly=1, slightly=0.5, negligibly=0"),
+        ("hugely=1", "must be written as significantly=1, better=0.75, slightly=0.5, negligibly=0"),
         ("slightly", "must be written as"),
         ("slightly:1", "must be written as"),
         ("slightly=", "must be a number"),

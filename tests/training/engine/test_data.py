@@ -81,7 +81,7 @@ def test_bad_line_is_named_with_number_and_reason(tmp_path: Path, line: bytes, r
 @pytest.mark.parametrize(
     ("fields", "reason"),
     [
-        ({"grade": "hugely"}, "grade must be one of significantly, slightly, negligibly, unsure or null"),
+        ({"grade": "hugely"}, "grade must be one of significantly, better, slightly, negligibly, unsure or null"),
         ({"grade": ["slightly"]}, "grade must be one of"),
         ({"votes": "3"}, "votes must be a number"),
         ({"votes": True}, "votes must be a number"),
@@ -244,7 +244,7 @@ def test_a_token_that_merges_with_the_reply_is_no_moved_boundary() -> None:
 
 def test_no_usable_pair_is_told_with_reasons(tmp_path: Path, tokenizer: Any) -> None:
     path = write_jsonl(tmp_path / "train.jsonl", [make_record("What?", "same", "same")])
-    with pytest.raises(ProgramError, match="no pair to train on: 1 × identical_sides") as caught:
+    with pytest.raises(ProgramError, match=r"no pair to train on: both responses are the same \(1\)") as caught:
         require_rows(load_dataset(path, tokenizer, PLAIN), path)
     assert caught.value.code == "no_data"
 
@@ -332,6 +332,8 @@ def test_weights_of_nothing_but_zero_are_refused(tmp_path: Path, tokenizer: Any)
     ("values", "grade", "expected"),
     [
         ({"margin": "small"}, "slightly", 1 / 3),
+        ({"margin": "small"}, "better", 2 / 3),
+        ({"margin": "large"}, "better", 2),
         ({"margin": "large"}, "significantly", 3),
         ({"margin": "none"}, "significantly", 0),
         ({"margin": "custom", "margin_map": "slightly = 0.25,significantly=-2"}, "slightly", 0.25),

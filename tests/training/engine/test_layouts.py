@@ -12,6 +12,7 @@ from torch import Tensor
 
 from tests.tiny_models import make_tiny_architecture
 from tests.training.engine.runs import make_row, repeatable
+from training.engine.attention import TREES
 from training.engine.batches import Arrangement, Batch, collate
 from training.engine.data import Row
 from training.engine.layouts import PACKED, PLAIN, SHARED, Layout, Tree, lay_out, make_mask, measure, pack
@@ -143,10 +144,15 @@ def change_reply(row: Row, reply: int) -> Row:
 
 
 @pytest.mark.parametrize("kind", [SHARED, PACKED])
-@pytest.mark.parametrize("architecture", ["llama", "gpt2", "gemma2"])
-def test_nothing_leaks_between_branches_and_trees(architecture: str, kind: str) -> None:
+@pytest.mark.parametrize(
+    ("architecture", "attention"),
+    [("llama", "sdpa"), ("gpt2", "sdpa"), ("gemma2", "eager"), ("llama", TREES), ("gpt2", TREES)],
+)
+def test_nothing_leaks_between_branches_and_trees(architecture: str, attention: str, kind: str) -> None:
     """Bit by bit: attention to what is masked is exactly zero."""
-    scorer = PolicyScorer(make_tiny_architecture(architecture))
+    model = make_tiny_architecture(architecture)
+    model.set_attn_implementation(attention)
+    scorer = PolicyScorer(model)
     rows = [make_row(4, 5, prompt=7, start=3), make_row(3, 6, prompt=8, start=9), make_row(2, 2, prompt=9, start=20)]
     arrangement = Arrangement(0, layout=kind, capacity=60, with_prompt=True)
     before = score(collate(rows, arrangement), scorer)

@@ -16,6 +16,7 @@ from models_registry.inference.load import load_policy, load_tokenizer
 from models_registry.inference.program import Program
 from tests.tiny_models import make_tiny_architecture, train_tiny_tokenizer
 from tests.training.engine.runs import make_row, make_rows, make_run, make_separable_records
+from training.engine.attention import TREES
 from training.engine.batches import Arrangement, Batch, collate
 from training.engine.config import TrainingConfig
 from training.engine.data import Row
@@ -23,7 +24,8 @@ from training.engine.layouts import PACKED, PLAIN, SHARED
 from training.engine.logps import PolicyScorer, RewardScorer, agree, find_savings, find_window
 from training.engine.run import main
 
-KINDS = (PLAIN, SHARED, PACKED)
+WITHOUT_MASK = " without a mask"
+KINDS = (PLAIN, SHARED, PACKED, SHARED + WITHOUT_MASK, PACKED + WITHOUT_MASK)
 SHARING = ("llama", "qwen2", "gpt2", "opt", "gemma2", "gemma3_text", "mistral")
 ROWS = [
     make_row(4, 5, prompt=7, start=3),
@@ -75,7 +77,16 @@ def differentiate(model: Any, values: Tensor) -> tuple[Tensor, dict[str, Tensor]
     return values.detach(), gradients
 
 
+def attend(model: Any, kind: str) -> None:
+    """Lets the model attend as ``kind`` says."""
+    if WITHOUT_MASK in kind:
+        if model.config._attn_implementation != "sdpa":
+            pytest.skip("does not go through PyTorch's attention")
+        model.set_attn_implementation(TREES)
+
+
 def lay(rows: Sequence[Row], kind: str, *, with_prompt: bool = True) -> Batch:
+    kind = kind.removesuffix(WITHOUT_MASK)
     batch = collate(rows, Arrangement(0, layout=kind, capacity=60, with_prompt=with_prompt))
     assert (batch.trees is None) == (kind == PLAIN)
     return batch
@@ -93,6 +104,7 @@ def test_logps_and_gradients_are_the_models_own(architecture: str, kind: str) ->
     uncapped: dict[str, Any] = {"final_logit_softcapping": None} if "gemma" in architecture else {}
     model = make_tiny_architecture(architecture, **uncapped)
     expected = differentiate(model, ask_sums(model, ROWS))
+    attend(model, kind)
     scorer = PolicyScorer(model)
     assert scorer.reads_hidden_states
     torch.testing.assert_close(differentiate(model, scorer(lay(ROWS, kind))), expected, rtol=1e-4, atol=1e-4)
@@ -103,6 +115,7 @@ def test_logps_and_gradients_are_the_models_own(architecture: str, kind: str) ->
 def test_scores_and_gradients_are_the_models_own(architecture: str, kind: str) -> None:
     model = make_tiny_architecture(architecture, reward=True)
     expected = differentiate(model, ask_scores(model, ROWS))
+    attend(model, kind)
     found = differentiate(model, RewardScorer(model)(lay(ROWS, kind, with_prompt=False)))
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
 
@@ -113,6 +126,7 @@ def test_replies_without_a_prompt(kind: str) -> None:
     rows = [make_row(3, 4, prompt=0), make_row(5, 2, prompt=20, start=30)]
     model = make_tiny_architecture("llama")
     expected = differentiate(model, ask_sums(model, rows))
+    attend(model, kind)
     torch.testing.assert_close(
         differentiate(model, PolicyScorer(model)(lay(rows, kind))), expected, rtol=1e-4, atol=1e-4
     )
@@ -263,7 +277,8 @@ def test_an_encoder_scores_through_its_own_head() -> None:
 def test_bf16_stays_near_fp32(kind: str, tiny_policy: Path) -> None:
     model = load_policy(tiny_policy, torch.float32)
     rows = make_rows(load_tokenizer(tiny_policy), make_separable_records(6), TrainingConfig.from_dict("dpo", {}))
-    batch = collate(rows, Arrangement(0, layout=kind, capacity=512))
+    attend(model, kind)
+    batch = collate(rows, Arrangement(0, layout=kind.removesuffix(WITHOUT_MASK), capacity=512))
     exact, rough = PolicyScorer(model)(batch), PolicyScorer(model, torch.bfloat16)(batch)
     assert rough.dtype == torch.float32
     assert not torch.equal(rough, exact)

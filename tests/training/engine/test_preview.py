@@ -260,7 +260,7 @@ def test_what_is_left_out_is_named_by_line_and_never_missing(tmp_path: Path, tok
 
 def test_a_file_of_which_nothing_is_usable_is_a_result_too(tmp_path: Path, tokenizer: Any) -> None:
     found = look(tmp_path, tokenizer, [make_record("a", "same", "same")])
-    assert "1 × identical_sides" in found["problem"]
+    assert "both responses are the same (1)" in found["problem"]
     assert (found["examples"], found["lengths"], found["tokens"]["total"]) == ([], {}, 0)
     assert "A run would fail" in describe_preview(found, colour=False)
     (tmp_path / "train.jsonl").write_text("{}\n")

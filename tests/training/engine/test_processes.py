@@ -91,6 +91,10 @@ def assert_alike(run: Path, other: Path) -> None:
     torch.testing.assert_close(read_weights(run), read_weights(other), atol=2e-3, rtol=1e-2)
 
 
+def was_sharded(folder: Path) -> bool:
+    return "The model is sharded over 2 processes." in read_result(folder)["notes"]
+
+
 @pytest.mark.parametrize("method", SETTINGS)
 def test_two_processes_train_like_one(method: str, folders: Path) -> None:
     assert_alike(folders / f"{method}-copied", folders / f"{method}-alone")
@@ -104,6 +108,7 @@ def test_sharded_model_trains_like_a_whole_one(method: str, folders: Path) -> No
     """Its checkpoints and its model folder hold whole weights, LoRA merged and tied embeddings once."""
     sharded, whole = folders / f"{method}-sharded", folders / f"{method}-whole"
     assert_alike(sharded, whole)
+    assert was_sharded(sharded) and not was_sharded(whole)
 
 
 @pytest.mark.parametrize("kind", ["ddp", "fsdp"])
@@ -111,5 +116,6 @@ def test_interrupted_processes_end_like_uninterrupted_ones(kind: str, folders: P
     run, through = folders / f"{kind}-interrupted", folders / f"{kind}-through"
     assert any("Taken up from step 3" in note for note in read_result(run)["notes"])
     assert_same_curves(run, through, 1e-6)
+    assert was_sharded(run) == was_sharded(through) == (kind == "fsdp")
     weights = read_weights(through)
     assert all(torch.equal(weight, weights[name]) for name, weight in read_weights(run).items())

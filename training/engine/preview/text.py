@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from itertools import groupby
 from typing import Any
 
+from training.engine.reasons import name_dropped
+
 STYLES = {"masked": "2", "trained": "32", "read": "0", "unused": "2", "cut": "9;31", "control": "7", "title": "1"}
 """SGR codes: dim, green, plain, dim, struck through in red, reversed, bold."""
 BETWEEN = "│"
@@ -28,7 +30,7 @@ def _describe_counts(result: dict[str, Any], style: Any) -> Iterator[str]:
         yield f"A run would fail: {result['problem']}"
     yield f"rows      {data['read']:,} read, {data['used']:,} used, {data['read'] - data['used']:,} left out"
     for found in result["dropped"]:
-        yield f"          {found['rows']:,} × {found['name']}: {_name_lines(found)}"
+        yield f"          {found['rows']:,} × {name_dropped(found['name'])}: {_name_lines(found)}"
     if held_out := result.get("held_out"):
         yield f"held out  {held_out['read']:,} read, {held_out['used']:,} used"
     cut = result["cut"]
