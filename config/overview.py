@@ -28,7 +28,7 @@ def describe_house(user: User) -> House:
     if not user.is_staff:
         return House(projects=projects)
     counts = {
-        "comparisons": Comparison.objects.count(),
+        "comparisons": Comparison.objects.filter(original=None).count(),
         "votes": Judgment.objects.filter(action=Judgment.Action.VOTE, superseded_by=None).count(),
         "datasets": DatasetVersion.objects.filter(state=WorkState.FINISHED).count(),
         "runs": Run.objects.count(),

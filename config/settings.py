@@ -94,12 +94,14 @@ _database = env.db_url("DATABASE_URL", default=f"sqlite:///{DATA_DIR / 'plumblin
 if "sqlite" in _database["ENGINE"]:
     _database |= {
         "ENGINE": "config.sqlite",
+        # Kept: the last connection that closes writes the whole WAL back, and a new one reads the schema again.
+        "CONN_MAX_AGE": None,
         "OPTIONS": {
             "transaction_mode": "IMMEDIATE",
             "timeout": 20,
             # FULL: an acknowledged answer survives a power cut. No mmap: see DECISIONS.md.
             "init_command": (
-                "PRAGMA journal_mode=WAL;PRAGMA synchronous=FULL;PRAGMA cache_size=-64000;PRAGMA temp_store=MEMORY"
+                "PRAGMA journal_mode=WAL;PRAGMA synchronous=FULL;PRAGMA cache_size=-16000;PRAGMA temp_store=MEMORY"
             ),
         },
         # A file, not memory: the live server's threads and worker processes of the tests share it.
@@ -214,6 +216,12 @@ SPECTACULAR_SETTINGS = {
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "SCHEMA_PATH_PREFIX": r"/api/v1",
     "COMPONENT_SPLIT_REQUEST": True,
+    "ENUM_NAME_OVERRIDES": {
+        "SkipReasonEnum": "annotate.models.SkipReason",
+        "FlagReasonEnum": "annotate.models.FlagReason",
+        "JudgmentActionEnum": "annotate.models.Judgment.Action",
+        "StandingActionEnum": "annotate.models.StandingDecision.Action",
+    },
 }
 
 # -- Work in the background: the broker only wakes workers up; see models_registry/leases.py ---------------------------

@@ -15,6 +15,7 @@ take_form = require_http_methods(["GET", "HEAD", "POST"])
 pages = [
     path("", views.home, name="home"),
     path("healthz", views.healthz, name="healthz"),
+    path("readyz", views.readyz, name="readyz"),
     path("language/", login_not_required(require_POST(set_language)), name="set_language"),
     path("", include("annotate.urls")),
     path("", include("training.urls")),

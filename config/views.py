@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from datetime import timedelta
 from typing import cast
@@ -20,9 +21,12 @@ from knox.models import get_token_model
 
 from annotate.permissions import admin_required
 from config import people
+from config.doctor import find_hindrance
 from config.forms import PersonForm, TokenForm
 from config.overview import describe_house
 from models_registry.disk import is_disk_full
+
+log = logging.getLogger(__name__)
 
 # By GET, as when the language is switched on a refused form, these lead to the page that holds the form.
 take_form = require_http_methods(["GET", "HEAD", "POST"])
@@ -45,6 +49,20 @@ def healthz(request: HttpRequest) -> HttpResponse:
     with connection.cursor() as cursor:
         cursor.execute("SELECT 1")
     return JsonResponse({"status": "ok"})
+
+
+@login_not_required
+@require_safe
+@never_cache
+def readyz(request: HttpRequest) -> HttpResponse:
+    """For load balancers: 503 while this process can serve nobody, as before its migrations ran or on a full disk.
+
+    Which of them it is stands in the log and in `manage.py doctor`: the world need not know paths and versions.
+    """
+    if hindrance := find_hindrance():
+        log.warning("not ready: %s: %s", hindrance.subject, hindrance.text)
+        return JsonResponse({"status": "not ready", "subject": hindrance.subject}, status=503)
+    return JsonResponse({"status": "ready"})
 
 
 @login_not_required

@@ -53,11 +53,12 @@ class Command(BaseCommand):
             for line in _greeting(host, accounts, time.monotonic() - began):
                 foreground.say(HOUSE, line)
 
-        foreground = Foreground(_services(host), env=os.environ, on_start=announce)
+        foreground = Foreground(list_services(host), env=os.environ, on_start=announce)
         raise SystemExit(foreground.run())
 
 
-def _services(host: str) -> list[Service]:
+def list_services(host: str) -> list[Service]:
+    """The web server and the workers, as they run on one machine."""
     # A demo in a container often runs as root; celery's page-long warning about it would drown the passwords.
     python = [sys.executable, "-W", "ignore:You're running the worker with superuser privileges"]
     celery = [*python, "-m", "celery", "-A", "config", "-q", "worker", "--without-gossip", "--without-mingle"]
