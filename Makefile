@@ -5,7 +5,7 @@ PY := .venv/bin/python
 JOBS ?= auto
 TESTS ?= tests
 
-.PHONY: run test bench parity screenshots lint format css lock messages clean
+.PHONY: run test bench bench-labeling parity screenshots lint format css lock messages clean
 
 run: .venv/run-ready
 	@exec $(PY) manage.py serve
@@ -55,6 +55,10 @@ parity: .venv/test-ready
 
 bench: .venv/test-ready
 	$(PY) -m benchmarks.run
+
+# Two hundred labelers at once on SQLite and PostgreSQL, and the web server killed under them (an hour).
+bench-labeling: .venv/test-ready
+	$(PY) -m benchmarks.labeling
 
 # Photograph the pages of the whole loop for the README.
 screenshots: .venv/test-ready

@@ -1,8 +1,7 @@
-"""Forms of projects, members, imports and dataset versions: types and ranges; the services check the rest."""
+"""Forms of imports and dataset versions: types and ranges; the services check the rest."""
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Any
 
 from django import forms
@@ -13,17 +12,12 @@ from django.utils.translation import gettext_lazy as _
 
 from annotate.exporting.rule import MAX_EVAL_SHARE, MAX_SEED, MAX_VOTES, STRENGTHS, Aggregation, DatasetRule
 from annotate.models import Grade, Import, Project
-from annotate.selectors.projects import list_invitable, list_judges
+from annotate.selectors.projects import list_judges
 
 if TYPE_CHECKING:
-    _ProjectModelForm = forms.ModelForm[Project]
     _ManyRowsField = forms.ModelMultipleChoiceField[Any]
-else:  # Django's own classes take no type argument when they run
-    _ProjectModelForm = forms.ModelForm
+else:  # Django's own class takes no type argument when they run
     _ManyRowsField = forms.ModelMultipleChoiceField
-
-_VISIBLE = re.compile("[^\\s\u115f\u1160\u2800\u3164\uffa0]")
-"""Anything but spaces and the letters and signs that are drawn as nothing."""
 
 _GRADES = [(grade, Grade(grade).label) for grade in STRENGTHS]
 
@@ -40,60 +34,6 @@ class ChosenRowsField(_ManyRowsField):
                 code="invalid_choice",
                 params={"value": max(map(str, value), key=len)},
             ) from None
-
-
-class ProjectForm(_ProjectModelForm):
-    """A new project. The short name may be left to the service."""
-
-    class Meta:
-        model = Project
-        fields = ["name", "slug", "description", "question", "guidelines", "votes_per_comparison"]
-        labels = {"slug": _("Short name")}
-        help_texts = {"question": _("Stands above each pair.")}
-        widgets = {
-            "guidelines": forms.Textarea(attrs={"rows": 14}),
-            "name": forms.TextInput(attrs={"autocomplete": "off"}),
-        }
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        if "slug" in self.fields:
-            self.fields["slug"].required = False
-            self.fields["slug"].help_text = _("Stands in the addresses; left empty, it is made of the name.")
-
-    def clean_name(self) -> str:
-        """A name that can be read and typed, as those of models and runs."""
-        name: str = self.cleaned_data["name"]
-        if not name.isprintable() or not _VISIBLE.search(name):
-            raise ValidationError(_("The name contains characters that cannot be shown."))
-        return name
-
-
-class ProjectEditForm(ProjectForm):
-    """A project that exists: its short name stays, since links and scripts name it."""
-
-    archived = forms.BooleanField(
-        label=_("Archived"), required=False, help_text=_("Labelers no longer see it; nothing is lost.")
-    )
-
-    class Meta(ProjectForm.Meta):
-        fields = ["name", "description", "question", "guidelines", "votes_per_comparison"]
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.fields["archived"].initial = bool(self.instance.archived_at)
-
-
-class MemberForm(forms.Form):
-    """Somebody who shall label in the project."""
-
-    user = forms.ModelChoiceField(label=_("Account"), queryset=User.objects.none(), empty_label=_("Choose …"))
-
-    def __init__(self, *args: Any, project: Project, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        field = self.fields["user"]
-        if isinstance(field, forms.ModelChoiceField):
-            field.queryset = list_invitable(project)
 
 
 class ImportForm(forms.Form):
@@ -131,7 +71,10 @@ class DatasetForm(forms.Form):
         choices=_GRADES,
         initial=list(DatasetRule.grades),
         widget=forms.CheckboxSelectMultiple,
-        help_text=_("Of a row, after its votes were put together. Unsure votes never make a row."),
+        help_text=_(
+            "Of a row, after its votes were put together. "
+            "Votes without a side (unsure, both equally good, both bad) never make one."
+        ),
     )
     count_surplus = forms.BooleanField(
         label=_("Count surplus votes"),
@@ -156,6 +99,15 @@ class DatasetForm(forms.Form):
     split_seed = forms.IntegerField(
         label=_("Seed of the split"), min_value=0, max_value=MAX_SEED, initial=DatasetRule.split_seed
     )
+    include_rewrites = forms.BooleanField(
+        label=_("Take in rewrites"),
+        required=False,
+        initial=DatasetRule.include_rewrites,
+        help_text=_("Each makes two more rows: better than both responses, without a grade."),
+    )
+    include_reasons = forms.BooleanField(
+        label=_("Write the labelers' reasons into the rows"), required=False, initial=DatasetRule.include_reasons
+    )
     notes = forms.CharField(label=_("Notes"), max_length=300, required=False)
 
     def __init__(self, *args: Any, project: Project, **kwargs: Any) -> None:
@@ -175,4 +127,6 @@ class DatasetForm(forms.Form):
             left_out_labelers=tuple(sorted(user.pk for user in values["left_out_labelers"])),
             eval_share=values["eval_percent"] / 100,
             split_seed=values["split_seed"],
+            include_rewrites=values["include_rewrites"],
+            include_reasons=values["include_reasons"],
         )

@@ -17,6 +17,7 @@ from typing import Any
 
 from models_registry.inference.program import Program
 from training.engine import head, run
+from training.engine.attention import TREES
 from training.engine.batches import Batch
 
 # isort: split
@@ -31,7 +32,8 @@ class Work:
 
     With P weights without embeddings, L layers of width H and a vocabulary of V, a forward pass over rows of T
     positions takes 2·P·T + 4·L·H·T² operations a row and 2·V·H for each position whose token is scored; a backward
-    pass takes twice that. What checkpointing computes again is no work.
+    pass takes twice that. Where trees attend to themselves alone, a tree of T tokens takes the place of the row. What
+    checkpointing computes again is no work.
     """
 
     body: int = 0
@@ -39,9 +41,11 @@ class Work:
     width: int = 0
     vocabulary: int = 0
     operations: float = 0.0
+    model: Any = None
 
     def watch(self, scorer: Any) -> None:
         """Counts every forward pass of ``scorer`` from now on."""
+        self.model = scorer.model
         config = scorer.model.config.get_text_config()
         embeddings = {id(layer.weight) for layer in _list_embeddings(scorer.model)}
         self.body = sum(weight.numel() for weight in scorer.parameters() if id(weight) not in embeddings)
@@ -51,7 +55,11 @@ class Work:
 
     def _count(self, _scorer: Any, inputs: tuple[Batch]) -> None:
         rows, length = inputs[0].input_ids.shape
-        operations = 2 * self.body * rows * length + 4 * self.layers * self.width * rows * length**2
+        trees = inputs[0].trees
+        sizes = [length] * rows
+        if self.model.config._attn_implementation == TREES and trees is not None:
+            sizes = torch.bincount(trees[trees >= 0]).tolist()
+        operations = 2 * self.body * rows * length + 4 * self.layers * self.width * sum(size**2 for size in sizes)
         if self.scores_tokens:
             operations += 2 * self.vocabulary * self.width * len(inputs[0].wanted)
         self.operations += operations * (3 if torch.is_grad_enabled() else 1)

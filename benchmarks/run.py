@@ -72,12 +72,16 @@ SMALL = ("stories15M",)
 EVERYTHING_OFF = {
     "precision": "fp32",
     "layout": "plain",
+    "attention": "sdpa",
+    "tokens_per_pass": 2**24,
     "length_buckets": False,
     "gradient_checkpointing": "on",
 }
 POLICIES = ("dpo", "orpo")
 TRICKS = (
     System("without shared prompts", "ours", {"layout": "plain"}, models=SMALL),
+    System("shared prompts under a mask", "ours", {"attention": "sdpa"}, models=SMALL),
+    System("whole batches in one pass", "ours", {"tokens_per_pass": 2**24}, models=SMALL),
     System("without length buckets", "ours", {"length_buckets": False}, models=SMALL),
     System("head at every position", "ours", options=("--full-head",), methods=POLICIES, models=SMALL),
     System("head by PyTorch's cross entropy", "ours", options=("--plain-head",), methods=POLICIES, models=SMALL),

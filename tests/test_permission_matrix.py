@@ -14,28 +14,44 @@ from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver, reverse
 from knox.models import AuthToken
 
-from annotate.models import Comparison, Import, Project, SamplingJob, ScoringJob
+from annotate.models import (
+    Assignment,
+    Comparison,
+    Flag,
+    GoldAnswer,
+    Import,
+    Membership,
+    Project,
+    SamplingJob,
+    ScoringJob,
+)
+from tests.annotate.votes import vote
 from tests.scenery import make_dataset, make_import, make_model, make_run
 from training.models import TokenPreview
 
-PEOPLE = ("anonymous", "outsider", "labeler", "admin")
+PEOPLE = ("anonymous", "outsider", "labeler", "reviewer", "lead", "admin")
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 
 
 @dataclass(frozen=True)
 class Row:
-    """``who`` may call the route with ``methods``: open (all), person (signed in), member (of the project),
-    admin, owner."""
+    """``who`` may call the route with ``methods``: open (all), person (signed in), member, reviewer or lead (of the
+    project, each with what those before may), admin, owner."""
 
     who: str
     methods: str
     args: str = ""
     """Which objects of the world stand in the address, by the names of ``World``."""
+    leads: str = ""
+    """Methods that are for leads too where the others are for admins."""
+    admins: str = ""
+    """Methods that are for admins alone where the others are for more people."""
 
 
 MATRIX: dict[str, Row] = {
     "home": Row("person", "GET"),
     "healthz": Row("open", "GET"),
+    "readyz": Row("open", "GET"),
     "set_language": Row("open", "POST"),
     "account_login": Row("open", "GET POST"),
     "account_logout": Row("open", "GET POST"),
@@ -56,26 +72,50 @@ MATRIX: dict[str, Row] = {
     "project_list": Row("person", "GET"),
     "project_create": Row("admin", "GET POST"),
     "project_detail": Row("member", "GET", "project"),
-    "project_edit": Row("admin", "GET POST", "project"),
-    "member_list": Row("admin", "GET POST", "project"),
-    "member_remove": Row("admin", "POST", "member"),
+    "project_edit": Row("lead", "GET POST", "project"),
+    "axis_new": Row("lead", "GET POST", "project"),
+    "member_list": Row("lead", "GET POST", "project"),
+    "member_role": Row("lead", "POST", "member"),
+    "member_remove": Row("lead", "POST", "other_member"),
     "compare": Row("member", "GET POST", "project"),
     "compare_skip": Row("member", "POST", "project"),
+    "compare_guidelines": Row("member", "POST", "project"),
+    "compare_flag": Row("member", "POST", "project"),
+    "held_list": Row("reviewer", "GET", "project"),
+    "comparison_release": Row("reviewer", "POST", "comparison"),
+    "comparison_drop": Row("reviewer", "POST", "comparison"),
+    "flag_resolve": Row("reviewer", "POST", "flag"),
     "compare_undo": Row("member", "POST", "project"),
+    "compare_appeal": Row("member", "POST", "project"),
     "compare_heartbeat": Row("member", "POST", "project"),
+    "compare_ahead": Row("member", "GET", "project"),
+    "answer_list": Row("member", "GET", "project"),
+    "answer_change": Row("owner", "GET POST", "answer"),
     "import_list": Row("admin", "GET POST", "project"),
     "import_detail": Row("admin", "GET", "import"),
     "import_cancel": Row("admin", "POST", "import"),
     "import_retry": Row("admin", "POST", "import"),
-    "dataset_list": Row("admin", "GET", "project"),
+    "gold_list": Row("reviewer", "GET", "project"),
+    "gold_edit": Row("reviewer", "GET POST", "comparison"),
+    "gold_retire": Row("reviewer", "POST", "gold"),
+    "standing_list": Row("reviewer", "GET", "project"),
+    "standing_detail": Row("reviewer", "GET POST", "member"),
+    "project_quality": Row("lead", "GET", "project"),
+    "dataset_list": Row("lead", "GET", "project"),
     "dataset_new": Row("admin", "GET POST", "project"),
-    "dataset_detail": Row("admin", "GET", "dataset"),
+    "dataset_detail": Row("lead", "GET", "dataset"),
     "dataset_download": Row("admin", "GET", "file"),
     "dataset_cancel": Row("admin", "POST", "dataset"),
     "dataset_retry": Row("admin", "POST", "dataset"),
     "dataset_remove": Row("admin", "POST", "dataset"),
-    "dataset_votes": Row("admin", "GET", "dataset"),
-    "comparison_detail": Row("admin", "GET", "comparison"),
+    "dataset_votes": Row("lead", "GET", "dataset"),
+    "comparison_detail": Row("reviewer", "GET", "comparison"),
+    "labeler_detail": Row("lead", "GET", "other_member"),
+    "audit_log": Row("lead", "GET", "project"),
+    "audit_csv": Row("lead", "GET", "project"),
+    "review_queue": Row("reviewer", "GET", "project"),
+    "review_pair": Row("reviewer", "GET POST", "comparison"),
+    "review_decide": Row("reviewer", "POST", "comparison"),
     "sampling_list": Row("admin", "GET POST", "project"),
     "sampling_detail": Row("admin", "GET", "sampling"),
     "sampling_status": Row("admin", "GET", "sampling"),
@@ -100,18 +140,38 @@ MATRIX: dict[str, Row] = {
     "model_win_rates": Row("admin", "GET", "reward"),
     "model_retry": Row("admin", "POST", "model"),
     "model_cancel": Row("admin", "POST", "model"),
-    "api_project_list": Row("person", "GET"),
-    "api_project_detail": Row("member", "GET", "project"),
+    "api_project_list": Row("person", "GET", admins="POST"),
+    "api_project_detail": Row("member", "GET", "project", leads="PATCH"),
+    "api_member_list": Row("lead", "GET POST", "project"),
+    "api_member_detail": Row("lead", "PUT DELETE", "other_member"),
+    "api_axis_list": Row("member", "GET", "project", leads="POST"),
     "api_next_comparison": Row("member", "POST", "project"),
     "api_judgment_list": Row("member", "GET POST", "project"),
     "api_judgment_undo": Row("member", "POST", "project"),
+    "api_answer_list": Row("member", "GET", "project"),
+    "api_answer_change": Row("owner", "POST", "answer"),
     "api_comparison_skip": Row("member", "POST", "project"),
+    "api_guidelines": Row("member", "GET POST", "project"),
+    "api_comparison_flag": Row("member", "POST", "project"),
     "api_assignment_heartbeat": Row("member", "POST", "project"),
+    "api_held_list": Row("reviewer", "GET", "project"),
+    "api_comparison_hold": Row("reviewer", "POST", "comparison"),
+    "api_gold_list": Row("reviewer", "GET POST", "project"),
+    "api_gold_detail": Row("reviewer", "GET PATCH DELETE", "gold"),
+    "api_own_standing": Row("member", "GET POST", "project"),
+    "api_standing_list": Row("reviewer", "GET", "project"),
+    "api_standing_detail": Row("reviewer", "GET POST", "member"),
     "api_import_list": Row("admin", "GET POST", "project"),
     "api_import_detail": Row("admin", "GET", "import"),
-    "api_dataset_list": Row("admin", "GET POST", "project"),
-    "api_dataset_detail": Row("admin", "GET DELETE", "dataset"),
+    "api_dataset_list": Row("admin", "GET POST", "project", leads="GET"),
+    "api_dataset_detail": Row("admin", "GET DELETE", "dataset", leads="GET"),
     "api_dataset_file": Row("admin", "GET", "file"),
+    "api_quality": Row("lead", "GET", "project"),
+    "api_labeler": Row("lead", "GET", "other_member"),
+    "api_audit": Row("lead", "GET", "project"),
+    "api_review_queue": Row("reviewer", "GET", "project"),
+    "api_review": Row("reviewer", "GET POST", "comparison"),
+    "api_review_decision": Row("reviewer", "POST", "comparison"),
     "api_sampling_list": Row("admin", "GET POST", "project"),
     "api_sampling_detail": Row("admin", "GET", "sampling"),
     "api_recipe_list": Row("admin", "GET"),
@@ -136,7 +196,9 @@ class World:
 
 
 @pytest.fixture
-def world(project: Project, comparisons: list[Comparison], admin: User, labeler: User, outsider: User) -> World:
+def world(
+    project: Project, comparisons: list[Comparison], admin: User, labeler: User, teammate: User, outsider: User
+) -> World:
     base = make_model(admin)
     reward = make_model(admin, name="judge", kind="reward")
     dataset = make_dataset(project)
@@ -159,13 +221,24 @@ def world(project: Project, comparisons: list[Comparison], admin: User, labeler:
         "file": (dataset.pk, "train"),
         "comparison": (comparisons[0].pk,),
         "run": (run.pk,),
+        "flag": (Flag.objects.create(comparison=comparisons[0], labeler=labeler, reason="other").pk,),
+        "answer": (project.slug, vote(comparisons[0], admin).token),
         "sampling": (job.pk,),
         "scoring": (ScoringJob.objects.create(project=project, model=reward, created_by=admin).pk,),
         "import": (Import.objects.create(project=project, format="pairs", file_name="a.jsonl", created_by=admin).pk,),
+        "gold": (make_judged_gold(comparisons[3], admin),),
         "member": (project.slug, labeler.pk),
+        "other_member": (project.slug, teammate.pk),
         "token": (AuthToken.objects.create(user=admin)[0].token_key,),
     }
     return World(arguments)
+
+
+def make_judged_gold(comparison: Comparison, admin: User) -> int:
+    """A gold pair that was handed out, and so cannot be unmade."""
+    handed_out = Assignment.objects.filter(pk=vote(comparison, admin).assignment_id)
+    handed_out.update(kind=Assignment.Kind.GOLD, holds_place=False)
+    return GoldAnswer.objects.create(comparison=comparison, grade="unsure", created_by=admin).comparison_id
 
 
 def iterate_routes(resolver: URLResolver | None = None) -> list[URLPattern]:
@@ -182,14 +255,23 @@ def test_every_route_has_a_row_and_every_row_a_route() -> None:
     assert sorted(MATRIX) == ROUTES
 
 
-def may(person: str, who: str) -> bool:
-    return {
-        "open": True,
-        "person": person != "anonymous",
-        "member": person in ("labeler", "admin"),
-        "admin": person == "admin",
-        "owner": person == "admin",  # the token of this world is the admin's
-    }[who]
+def may(person: str, row: Row, method: str) -> bool:
+    if person in ("lead", "admin") and method in row.leads.split():
+        return True
+    if method in row.admins.split():
+        return person == "admin"
+    return (
+        method in row.methods.split()
+        and {
+            "open": True,
+            "person": person != "anonymous",
+            "member": person in ("labeler", "reviewer", "lead", "admin"),
+            "reviewer": person in ("reviewer", "lead", "admin"),
+            "lead": person in ("lead", "admin"),
+            "admin": person == "admin",
+            "owner": person == "admin",  # the token and the answer of this world are the admin's
+        }[row.who]
+    )
 
 
 def is_denial(response: object) -> bool:
@@ -200,13 +282,16 @@ def is_denial(response: object) -> bool:
 
 @pytest.mark.parametrize("name", ROUTES)
 def test_who_may_call_a_route(
-    name: str, world: World, labeler: User, outsider: User, admin: User, client: Client
+    name: str, world: World, project: Project, labeler: User, outsider: User, admin: User, client: Client
 ) -> None:
     row = MATRIX[name]
     url = reverse(name, args=world.arguments[row.args])
     is_api = url.startswith("/api/")
     content_type = "application/json" if is_api else "application/x-www-form-urlencoded"
-    people = {"anonymous": None, "outsider": outsider, "labeler": labeler, "admin": admin}
+    people: dict[str, User | None] = {"anonymous": None, "outsider": outsider, "labeler": labeler, "admin": admin}
+    for role in ("reviewer", "lead"):
+        member = people[role] = User.objects.create_user(role, password=f"{role}'s password")
+        Membership.objects.create(project=project, user=member, role=role)
     for person in PEOPLE:
         for method in METHODS:
             cache.clear()  # of the counters of failed logins
@@ -216,14 +301,20 @@ def test_who_may_call_a_route(
             response = client.generic(method, url, data="{}" if is_api else "", content_type=content_type)
             where = f"{method} {url} as {person}: {response.status_code}"
             assert response.status_code < 500, where
-            if may(person, row.who) and method in row.methods.split():
+            if may(person, row, method):
                 assert not is_denial(response), where
             else:
                 assert is_denial(response), where
 
 
+def takes(name: str) -> str:
+    """All methods that anybody may call it with."""
+    row = MATRIX.get(name, Row("", ""))
+    return f"{row.methods} {row.leads} {row.admins}"
+
+
 # The API's login takes no session, so a foreign page gains nothing by it.
-POSTED = [name for name in ROUTES if name != "api_login" and "POST" in MATRIX.get(name, Row("", "")).methods]
+POSTED = [name for name in ROUTES if name != "api_login" and "POST" in takes(name)]
 
 
 @pytest.mark.parametrize("name", POSTED)

@@ -17,7 +17,9 @@ from models_registry.stored_texts import translate_stored
 from models_registry.supervisor import _say_exit
 from tests.catalogue import ROOT, list_sources
 from training.engine.config import METHODS, ConfigErrors, TrainingConfig, list_settings
+from training.engine.recipes import RECIPES
 from training.engine_texts import REASONS, SETTINGS
+from training.engine_texts import RECIPES as RECIPE_TEXTS
 from training.forms import LABELS
 
 NUMBER = "7"
@@ -84,7 +86,7 @@ def list_reasons() -> list[str]:
             second = node.elts[1]
             found += [second.body, second.orelse] if isinstance(second, ast.IfExp) else [second]
     samples = {make_sample(node, {}) for node in found}
-    return sorted(text for text in samples if text.startswith(("must", "does", "is ", "cannot")))
+    return sorted(text for text in samples if text.startswith(("must", "does", "is ", "cannot", "names")))
 
 
 def test_the_samples_are_found() -> None:
@@ -134,6 +136,10 @@ def test_the_texts_of_the_settings_are_listed(method: str) -> None:
     for setting in list_settings(method):
         named = [] if setting.name in LABELS else [setting.label]
         assert not {*named, setting.help, setting.group, *setting.choices} - set(SETTINGS), setting.name
+
+
+def test_the_texts_of_the_recipes_are_listed() -> None:
+    assert {text for recipe in RECIPES.values() for text in (recipe.title, recipe.reference)} == set(RECIPE_TEXTS)
 
 
 def test_a_refusal_of_the_engine_is_shown_in_korean() -> None:

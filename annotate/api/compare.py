@@ -14,21 +14,27 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from annotate.api.projects import ProgressSerializer
-from annotate.models import Assignment, Choice, Judgment, Project, SkipReason
-from annotate.permissions import get_labeler, get_project_or_404, is_admin
+from annotate.models import Assignment, Choice, Flag, FlagReason, Judgment, Project, Safety, SkipReason
+from annotate.models.projects import MAX_TAG, MAX_TAGS
+from annotate.permissions import can_review, get_labeler, get_project_or_404
+from annotate.selectors.guidelines import find_current, find_unread
 from annotate.selectors.history import list_judgments
 from annotate.selectors.progress import find_undoable, measure_progress
 from annotate.selectors.shown_pair import ShownPair, Turn, describe_pair
+from annotate.services.answers import MAX_RATIONALE, AnswerRefusedError, JudgmentError
 from annotate.services.assignments import extend_lease, next_comparison
+from annotate.services.axes import follow_pair
+from annotate.services.flags import flag_comparison
+from annotate.services.guidelines import acknowledge_guidelines
 from annotate.services.judgments import (
     MAX_NOTE,
-    JudgmentError,
     UnknownTokenError,
     skip_comparison,
     stands,
     submit_judgment,
     undo_judgment,
 )
+from annotate.services.prompts import MAX_CHARACTERS
 
 
 class TurnSerializer(serializers.Serializer[Turn]):
@@ -40,7 +46,6 @@ class PairSerializer(serializers.Serializer[ShownPair]):
     """``token`` names this handing out: send it with the answer, and the same one with every retry."""
 
     token = serializers.UUIDField(read_only=True)
-    comparison = serializers.IntegerField(source="comparison_id", read_only=True)
     messages = TurnSerializer(source="turns", many=True, read_only=True)
     left = serializers.CharField(read_only=True)
     right = serializers.CharField(read_only=True)
@@ -62,17 +67,59 @@ def check_finite(value: float) -> None:
 
 
 class AnswerSerializer(serializers.Serializer[Any]):
-    """``seconds`` from display to choice, where you measured them."""
+    """``choice`` is one of the project's ``choices``; ``seconds`` from display to choice, where you measured them.
+
+    ``safety``, which sides are safe, is needed where the project asks for it. That an unsafe response is better than a
+    safe one is refused unless ``confirmed``.
+    """
 
     token = serializers.UUIDField()
     choice = serializers.ChoiceField(choices=Choice.choices)
+    rationale = serializers.CharField(required=False, allow_blank=True, max_length=MAX_RATIONALE)
+    reason_tags = serializers.ListField(
+        child=serializers.CharField(max_length=MAX_TAG), required=False, max_length=MAX_TAGS
+    )
+    rewrite = serializers.CharField(required=False, allow_blank=True, max_length=MAX_CHARACTERS, trim_whitespace=False)
+    safety = serializers.ChoiceField(choices=Safety.choices, required=False, allow_blank=True)
+    confirmed = serializers.BooleanField(required=False)
     seconds = serializers.FloatField(required=False, min_value=0, validators=[check_finite])
+
+
+class NewFlagSerializer(serializers.Serializer[Any]):
+    token = serializers.UUIDField()
+    reason = serializers.ChoiceField(choices=FlagReason.choices)
+    note = serializers.CharField(required=False, default="", allow_blank=True, max_length=MAX_NOTE)
+
+
+class FlagSerializer(serializers.ModelSerializer[Flag]):
+    class Meta:
+        model = Flag
+        fields = ["id", "reason", "note", "created_at", "resolved_at"]
+        read_only_fields = fields
 
 
 class SkipSerializer(serializers.Serializer[Any]):
     token = serializers.UUIDField()
     reason = serializers.ChoiceField(choices=SkipReason.choices)
     note = serializers.CharField(required=False, default="", allow_blank=True, max_length=MAX_NOTE)
+
+
+class ReadingSerializer(serializers.Serializer[Any]):
+    number = serializers.IntegerField(min_value=1, max_value=2**31 - 1)
+
+
+class GuidelinesSerializer(serializers.Serializer[Any]):
+    """Markdown; nothing is handed out before ``is_read``."""
+
+    number = serializers.IntegerField(read_only=True)
+    text = serializers.CharField(read_only=True)
+    is_read = serializers.BooleanField(read_only=True)
+
+
+class NextSerializer(serializers.Serializer[Any]):
+    """``pair``: the token of a pair of yours on another axis; the same one comes first where it is open."""
+
+    pair = serializers.UUIDField(required=False)
 
 
 class UndoSerializer(serializers.Serializer[Any]):
@@ -92,10 +139,17 @@ class LeaseSerializer(serializers.Serializer[Any]):
 
 
 class JudgmentSerializer(serializers.ModelSerializer[Judgment]):
-    """As its labeler may see it: by sides, never by which response of the stored pair."""
+    """As its labeler may see it: by sides, never by which response of the stored pair.
+
+    Nor by the pair's number: numbers tell which pairs were made together, and so which are out of their turn.
+    """
 
     labeler = serializers.CharField(source="labeler.username", read_only=True)
     choice = serializers.CharField(read_only=True)
+    safety = serializers.CharField(read_only=True)
+    reason_tags = serializers.ListField(child=serializers.CharField(), read_only=True)
+    guidelines = serializers.IntegerField(source="guidelines.number", default=None, read_only=True, allow_null=True)
+    rewrite = serializers.CharField(source="rewrite.text", default=None, read_only=True, allow_null=True)
     stands = serializers.SerializerMethodField()
 
     class Meta:
@@ -103,13 +157,18 @@ class JudgmentSerializer(serializers.ModelSerializer[Judgment]):
         fields = [
             "id",
             "token",
-            "comparison",
             "labeler",
             "action",
             "choice",
             "grade",
+            "scale",
             "side",
+            "safety",
+            "guidelines",
             "skip_reason",
+            "rationale",
+            "reason_tags",
+            "rewrite",
             "seconds",
             "shown_at",
             "created_at",
@@ -124,22 +183,42 @@ class JudgmentSerializer(serializers.ModelSerializer[Judgment]):
         return stands(judgment) if known is None else known
 
 
-class AdminJudgmentSerializer(JudgmentSerializer):
-    """What an admin sees besides."""
+DISPLAY_FIELDS = [
+    "left_response",
+    "seed",
+    "position",
+    "render_hash",
+    "side_propensity",
+    "pair_propensity",
+    "is_repeat",
+]
+
+
+class ReviewerJudgmentSerializer(JudgmentSerializer):
+    """What a reviewer sees besides."""
 
     class Meta(JudgmentSerializer.Meta):
-        fields = [*JudgmentSerializer.Meta.fields, "winner", "left_response", "seed", "surplus"]
+        fields = [
+            *JudgmentSerializer.Meta.fields,
+            "comparison",
+            "winner",
+            "safe",
+            "surplus",
+            *DISPLAY_FIELDS,
+        ]
         read_only_fields = fields
 
 
 class LabelingView(APIView):
-    """A view for one labeler in one project; an answer that cannot be taken is 404 or 409, in words."""
+    """A view for one labeler in one project; an answer that cannot be taken is 400, 404 or 409, in words."""
 
     def find_place(self, slug: str) -> tuple[User, Project]:
         labeler = get_labeler(self.request)
         return labeler, get_project_or_404(labeler, slug)
 
     def handle_exception(self, exc: Exception) -> Response:
+        if isinstance(exc, AnswerRefusedError):
+            return Response({exc.field: [str(exc)]}, status=status.HTTP_400_BAD_REQUEST)
         if isinstance(exc, JudgmentError):
             unknown = isinstance(exc, UnknownTokenError)
             code = status.HTTP_404_NOT_FOUND if unknown else status.HTTP_409_CONFLICT
@@ -157,12 +236,23 @@ def describe_desk(labeler: User, project: Project, assignment: Assignment | None
     return dict(DeskSerializer(desk).data)
 
 
+def describe_guidelines(labeler: User, project: Project) -> dict[str, Any]:
+    current = find_current(project)
+    number, text = (current.number, current.text) if current else (0, project.guidelines)
+    return {"number": number, "text": text, "is_read": find_unread(project, labeler) is None}
+
+
 class NextView(LabelingView):
-    @extend_schema(request=None, responses=DeskSerializer, tags=["comparing"])
+    @extend_schema(request=NextSerializer, responses=DeskSerializer, tags=["comparing"])
     def post(self, request: Request, slug: str) -> Response:
-        """The pair you hold, else the next open one, under a lease."""
+        """The pair you hold, else the next open one, under a lease; 409 before you have read the guidelines."""
         labeler, project = self.find_place(slug)
-        return Response(describe_desk(labeler, project, next_comparison(labeler=labeler, project=project)))
+        asked = NextSerializer(data=request.data)
+        asked.is_valid(raise_exception=True)
+        shown = asked.validated_data.get("pair")
+        foreseen = follow_pair(labeler=labeler, project=project, token=shown) if shown else None
+        assignment = next_comparison(labeler=labeler, project=project, foreseen=foreseen)
+        return Response(describe_desk(labeler, project, assignment))
 
 
 class UndoView(LabelingView):
@@ -188,6 +278,35 @@ class SkipView(LabelingView):
         return Response(JudgmentSerializer(said).data, status=status.HTTP_201_CREATED)
 
 
+class FlagView(LabelingView):
+    @extend_schema(request=NewFlagSerializer, responses={201: FlagSerializer}, tags=["comparing"])
+    def post(self, request: Request, slug: str) -> Response:
+        """Asks that somebody look at the pair, which stays yours; the same flag sent again is stored once."""
+        labeler, project = self.find_place(slug)
+        asked = NewFlagSerializer(data=request.data)
+        asked.is_valid(raise_exception=True)
+        values = asked.validated_data | {"reason": FlagReason(asked.validated_data["reason"])}
+        flag = flag_comparison(labeler=labeler, project=project, **values)
+        return Response(FlagSerializer(flag).data, status=status.HTTP_201_CREATED)
+
+
+class GuidelinesView(LabelingView):
+    @extend_schema(responses=GuidelinesSerializer, tags=["comparing"])
+    def get(self, request: Request, slug: str) -> Response:
+        """The guidelines as they stand and whether you have read them; their number is 0 where none are written."""
+        labeler, project = self.find_place(slug)
+        return Response(describe_guidelines(labeler, project))
+
+    @extend_schema(request=ReadingSerializer, responses=GuidelinesSerializer, tags=["comparing"])
+    def post(self, request: Request, slug: str) -> Response:
+        """Says that you have read a version; 409 where a newer one stands."""
+        labeler, project = self.find_place(slug)
+        asked = ReadingSerializer(data=request.data)
+        asked.is_valid(raise_exception=True)
+        acknowledge_guidelines(labeler=labeler, project=project, **asked.validated_data)
+        return Response(describe_guidelines(labeler, project))
+
+
 class HeartbeatView(LabelingView):
     @extend_schema(request=TokenSerializer, responses=LeaseSerializer, tags=["comparing"])
     def post(self, request: Request, slug: str) -> Response:
@@ -202,12 +321,17 @@ class HeartbeatView(LabelingView):
 @extend_schema_view(get=extend_schema(responses=JudgmentSerializer(many=True), tags=["comparing"]))
 class JudgmentListView(LabelingView, generics.ListAPIView[Judgment]):
     def get_queryset(self) -> QuerySet[Judgment]:
-        """Your own judgments, undone ones too; everybody's for an admin. Newest first."""
+        """Your own judgments, undone ones too; everybody's for a reviewer. Newest first."""
         labeler, project = self.find_place(self.kwargs["slug"])
         return list_judgments(project, labeler)
 
+    def _reviews(self) -> bool:
+        if getattr(self, "swagger_fake_view", False):
+            return False
+        return can_review(self.request.user, get_project_or_404(self.request.user, self.kwargs["slug"]))
+
     def get_serializer_class(self) -> type[JudgmentSerializer]:
-        return AdminJudgmentSerializer if is_admin(self.request.user) else JudgmentSerializer
+        return ReviewerJudgmentSerializer if self._reviews() else JudgmentSerializer
 
     @extend_schema(request=AnswerSerializer, responses={201: JudgmentSerializer}, tags=["comparing"])
     def post(self, request: Request, slug: str) -> Response:

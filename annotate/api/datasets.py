@@ -10,6 +10,7 @@ from django.shortcuts import get_object_or_404
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema, extend_schema_view
 from rest_framework import generics, serializers, status
+from rest_framework.permissions import SAFE_METHODS, IsAuthenticated
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
@@ -17,7 +18,7 @@ from rest_framework.views import APIView
 from annotate.api.strict import StrictSerializer
 from annotate.exporting.rule import MAX_EVAL_SHARE, MAX_SEED, MAX_VOTES, STRENGTHS, Aggregation, DatasetRule, RuleError
 from annotate.models import DatasetVersion
-from annotate.permissions import IsAdmin, get_labeler, get_project_or_404
+from annotate.permissions import IsAdmin, get_labeler, get_led_project, get_project_or_404, require_lead
 from annotate.selectors.datasets import list_versions
 from annotate.services.datasets import CannotRemove, DatasetError, freeze_dataset, remove_dataset
 from annotate.views.datasets import open_download
@@ -42,6 +43,8 @@ class RuleSerializer(StrictSerializer[DatasetRule]):
     )
     eval_share = serializers.FloatField(min_value=0, max_value=MAX_EVAL_SHARE, default=DatasetRule.eval_share)
     split_seed = serializers.IntegerField(min_value=0, max_value=MAX_SEED, default=DatasetRule.split_seed)
+    include_rewrites = serializers.BooleanField(default=DatasetRule.include_rewrites)
+    include_reasons = serializers.BooleanField(default=DatasetRule.include_reasons)
 
 
 class NewDatasetSerializer(StrictSerializer[DatasetVersion]):
@@ -83,15 +86,21 @@ class DatasetSerializer(serializers.ModelSerializer[DatasetVersion]):
         read_only_fields = fields
 
 
+class LeadReads(APIView):
+    """Read by those who lead the project, as the view looks up; anything else is for admins."""
+
+    def get_permissions(self) -> list[Any]:
+        return [IsAuthenticated() if self.request.method in SAFE_METHODS else IsAdmin()]
+
+
 @extend_schema_view(get=extend_schema(tags=["datasets"], description="A project's dataset versions, newest first."))
-class DatasetListView(generics.ListCreateAPIView[DatasetVersion]):
-    permission_classes = [IsAdmin]
+class DatasetListView(LeadReads, generics.ListCreateAPIView[DatasetVersion]):
     serializer_class = DatasetSerializer
 
     def get_queryset(self) -> QuerySet[DatasetVersion]:
         if getattr(self, "swagger_fake_view", False):
             return DatasetVersion.objects.none()
-        return list_versions(get_project_or_404(self.request.user, self.kwargs["slug"])).select_related("project")
+        return list_versions(get_led_project(self.request.user, self.kwargs["slug"])).select_related("project")
 
     @extend_schema(request=NewDatasetSerializer, responses={202: DatasetSerializer}, tags=["datasets"])
     def post(self, request: Request, *args: Any, **kwargs: Any) -> Response:
@@ -116,16 +125,20 @@ class DatasetListView(generics.ListCreateAPIView[DatasetVersion]):
 
 
 @extend_schema_view(get=extend_schema(tags=["datasets"], description="One dataset version."))
-class DatasetView(generics.RetrieveAPIView[DatasetVersion]):
-    permission_classes = [IsAdmin]
+class DatasetView(LeadReads, generics.RetrieveAPIView[DatasetVersion]):
     serializer_class = DatasetSerializer
     queryset = DatasetVersion.objects.select_related("project", "created_by")
+
+    def get_object(self) -> DatasetVersion:
+        version = super().get_object()
+        require_lead(self.request.user, version.project)
+        return version
 
     @extend_schema(responses={204: None, 409: OpenApiTypes.OBJECT}, tags=["datasets"])
     def delete(self, request: Request, *args: Any, **kwargs: Any) -> Response:
         """Removes a version that failed or was cancelled; 409 for any other, since a finished one never changes."""
         try:
-            remove_dataset(version=self.get_object())
+            remove_dataset(version=self.get_object(), by=get_labeler(request))
         except CannotRemove as error:
             return Response({"detail": str(error)}, status=status.HTTP_409_CONFLICT)
         return Response(status=status.HTTP_204_NO_CONTENT)

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.db.models import QuerySet
+from django.db.models import Prefetch, QuerySet
 from drf_spectacular.utils import extend_schema, extend_schema_view
 from rest_framework import generics, serializers, status
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from annotate.models import Prompt, SamplingJob
+from annotate.models import Comparison, Prompt, SamplingJob
 from annotate.permissions import IsAdmin, get_labeler, get_project_or_404
 from annotate.selectors.sampling import list_prompts, list_sampling_jobs
 from annotate.services.sampling import MAX_PROMPTS, MAX_SEED, RECIPE_FIELDS, SamplingError, start_sampling
 from models_registry.models import ModelVersion
+
+_PAIRS = Prefetch("comparisons", Comparison.objects.filter(original=None).only("sampling_job"))
 
 
 class NewSamplingSerializer(serializers.ModelSerializer[SamplingJob]):
@@ -78,7 +80,7 @@ class SamplingListView(generics.ListCreateAPIView[SamplingJob]):
         if getattr(self, "swagger_fake_view", False):
             return SamplingJob.objects.none()
         project = get_project_or_404(self.request.user, self.kwargs["slug"])
-        return list_sampling_jobs(project).prefetch_related("prompts", "comparisons")
+        return list_sampling_jobs(project).prefetch_related("prompts", _PAIRS)
 
     @extend_schema(request=NewSamplingSerializer, responses={202: SamplingSerializer}, tags=["sampling"])
     def post(self, request: Request, *args: Any, **kwargs: Any) -> Response:
@@ -107,4 +109,4 @@ class SamplingView(generics.RetrieveAPIView[SamplingJob]):
     serializer_class = SamplingSerializer
 
     def get_queryset(self) -> QuerySet[SamplingJob]:
-        return list_sampling_jobs().prefetch_related("prompts", "comparisons")
+        return list_sampling_jobs().prefetch_related("prompts", _PAIRS)

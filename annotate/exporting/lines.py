@@ -7,11 +7,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from annotate.exporting.aggregate import Outcome, Verdict, aggregate_votes, take_recorded
+from annotate.exporting.aggregate import Outcome, Verdict, aggregate_votes, imply_rewrite, take_recorded, take_ruling
 from annotate.exporting.candidates import Candidate
 from annotate.exporting.rule import Aggregation, DatasetRule
 from annotate.exporting.split import choose_split, digest_opening
-from annotate.models import Comparison
+from annotate.exporting.weigh import Weighing
+from annotate.models import Comparison, Response
 
 
 @dataclass(frozen=True)
@@ -24,13 +25,19 @@ class Line:
     comparison: Comparison
 
 
-def judge_candidate(candidate: Candidate, rule: DatasetRule) -> Outcome:
-    """The verdicts on a comparison; a pair without a difference has none, whatever the votes."""
+def judge_candidate(candidate: Candidate, rule: DatasetRule, weighing: Weighing | None = None) -> Outcome:
+    """The verdicts on a comparison; a pair without a difference has none, whatever the votes.
+
+    An adjudication comes before every rule of aggregation.
+    """
     comparison = candidate.comparison
-    if rule.aggregation == Aggregation.RECORDED:
+    if candidate.ruling:
+        outcome = take_ruling(candidate.ruling, candidate.votes, rule)
+    elif rule.aggregation == Aggregation.RECORDED:
         outcome = take_recorded(comparison.recorded_winner if comparison else "")
     else:
-        outcome = aggregate_votes(candidate.votes, rule)
+        probability = weighing.probabilities.get(comparison.pk, 0.5) if weighing and comparison else 0.5
+        outcome = aggregate_votes(candidate.votes, rule, probability)
     if comparison is None or not outcome.verdicts:
         return outcome
     first, second = comparison.response_a.text, comparison.response_b.text
@@ -45,17 +52,64 @@ def judge_candidate(candidate: Candidate, rule: DatasetRule) -> Outcome:
 def make_lines(candidate: Candidate, outcome: Outcome, rule: DatasetRule) -> Iterator[Line]:
     """The lines of the outcome's verdicts; all of one comparison lie in one split."""
     comparison = candidate.comparison
-    if comparison is None or not outcome.verdicts:
+    if comparison is None or not (outcome.verdicts or outcome.rewrites):
         return
     opening = digest_opening(comparison.prompt.messages)
     split = choose_split(opening, eval_share=rule.eval_share, seed=rule.split_seed)
     for verdict in outcome.verdicts:
-        yield Line(split, _make_line(comparison, verdict), verdict, comparison)
+        data = _make_line(comparison, verdict, *_order_sides(comparison, verdict.winner))
+        yield Line(split, data | _add_asked_for(candidate, data, rule, verdict.probability), verdict, comparison)
+    if rule.include_rewrites:
+        yield from _make_rewrite_lines(candidate, comparison, outcome, rule, split)
 
 
-def _make_line(comparison: Comparison, verdict: Verdict) -> dict[str, Any]:
+def _make_rewrite_lines(
+    candidate: Candidate, comparison: Comparison, outcome: Outcome, rule: DatasetRule, split: str
+) -> Iterator[Line]:
+    """Two pairs for each rewrite: its labeler prefers it to both responses, by no grade that anybody named."""
+    behind_rows = {judgment for verdict in outcome.verdicts for judgment in verdict.judgment_ids}
+    for vote in outcome.rewrites:
+        rewrite = candidate.rewrites[vote.rewrite_id or 0]
+        # Each vote stands behind a version once, however many rows come of it.
+        fresh = () if vote.judgment_id in behind_rows else (vote.judgment_id,)
+        for response in (comparison.response_a, comparison.response_b):
+            if not response.text.strip() or response.text == rewrite.text:
+                continue
+            verdict = imply_rewrite(vote, fresh)
+            data = _make_line(comparison, verdict, rewrite, response) | {"judgment_ids": [vote.judgment_id]}
+            yield Line(split, data | _add_asked_for(candidate, data, rule, None, is_rewrite=True), verdict, comparison)
+            fresh = ()
+
+
+def _add_asked_for(
+    candidate: Candidate,
+    data: dict[str, Any],
+    rule: DatasetRule,
+    probability: float | None,
+    *,
+    is_rewrite: bool = False,
+) -> dict[str, Any]:
+    """The columns that only some rules ask for; ``probability`` that the chosen one is better, where that is known."""
+    columns: dict[str, Any] = {"rewrite": is_rewrite} if rule.include_rewrites else {}
+    if rule.aggregation == Aggregation.WEIGHED:
+        columns["soft_label"] = probability
+        columns["weight"] = None if probability is None else round(2 * probability - 1, 6)
+    if rule.include_reasons:
+        said = ((judgment, candidate.reasons.get(judgment)) for judgment in data["judgment_ids"])
+        columns["reasons"] = [
+            {"judgment_id": judgment, "rationale": reasons.rationale, "tags": reasons.tags}
+            for judgment, reasons in said
+            if reasons
+        ]
+    return columns
+
+
+def _order_sides(comparison: Comparison, winner: str) -> tuple[Response, Response]:
     sides = comparison.response_a, comparison.response_b
-    chosen, rejected = sides if verdict.winner == "a" else sides[::-1]
+    return sides if winner == "a" else (sides[1], sides[0])
+
+
+def _make_line(comparison: Comparison, verdict: Verdict, chosen: Response, rejected: Response) -> dict[str, Any]:
     return {
         "prompt": comparison.prompt.messages,
         "chosen": [{"role": "assistant", "content": chosen.text}],
@@ -71,4 +125,11 @@ def _make_line(comparison: Comparison, verdict: Verdict) -> dict[str, Any]:
         "chosen_response_id": chosen.pk,
         "rejected_response_id": rejected.pk,
         "judgment_ids": list(verdict.judgment_ids),
+        "adjudication_id": verdict.adjudication_id,
+        "safety": _name_safety(verdict),
     }
+
+
+def _name_safety(verdict: Verdict) -> str | None:
+    """Which of the two are safe; that only the rejected one is never makes a row."""
+    return "chosen" if verdict.safe and verdict.safe == verdict.winner else verdict.safe or None

@@ -10,10 +10,10 @@ from django.db import models
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from annotate.models import Grade
+from annotate.models import SIDED_GRADES, Grade
 
-STRENGTHS: dict[str, float] = {Grade.SIGNIFICANTLY: 1.0, Grade.SLIGHTLY: 1 / 3, Grade.NEGLIGIBLY: 0.0}
-"""What a grade counts in ``margin``: Llama 2's small margins (arXiv 2307.09288, table 27) cut to three grades.
+STRENGTHS: dict[str, float] = dict(zip(SIDED_GRADES, (1.0, 2 / 3, 1 / 3, 0.0), strict=True))
+"""What a grade counts in ``margin``: Llama 2's small margins (arXiv 2307.09288, table 27).
 
 Data, not policy: a training run maps ``grade`` to numbers of its own.
 """
@@ -26,6 +26,7 @@ MAX_VOTES = 20
 class Aggregation(models.TextChoices):
     MAJORITY = "majority", gettext_lazy("Majority: the side with more votes wins")
     UNANIMOUS = "unanimous", gettext_lazy("Unanimous: all votes are for one side")
+    WEIGHED = "weighed", gettext_lazy("Weighed by reliability: the side that is likelier, given who voted for it")
     SINGLE = "single", gettext_lazy("Single votes: each vote is a row of its own")
     RECORDED = "recorded", gettext_lazy("Imported winners: what the imported file names as better, without any votes")
 
@@ -45,8 +46,8 @@ class DatasetRule:
 
     aggregation: str = Aggregation.MAJORITY
     min_votes: int = 1
-    """Comparisons with fewer counted votes, unsure ones included, are left out."""
-    grades: tuple[str, ...] = (Grade.SIGNIFICANTLY, Grade.SLIGHTLY, Grade.NEGLIGIBLY)
+    """Comparisons with fewer counted votes, those without a side included, are left out."""
+    grades: tuple[str, ...] = SIDED_GRADES
     """Rows of other grades are left out, after aggregation."""
     count_surplus: bool = True
     """Whether votes count that came after their place was given to somebody else."""
@@ -55,6 +56,10 @@ class DatasetRule:
     eval_share: float = 0.1
     """Share of prompts kept for evaluation; see split.py."""
     split_seed: int = 0
+    include_rewrites: bool = False
+    """Whether a rewrite makes two more rows: better than each of the two responses."""
+    include_reasons: bool = False
+    """Whether each row carries what its labelers said beside their votes."""
 
     def check(self) -> None:
         """Raises RuleError."""
@@ -93,6 +98,10 @@ def describe_rule(rule: DatasetRule) -> list[str]:
         words.append(_("Surplus votes do not count."))
     if rule.left_out_labelers:
         words.append(_("Votes of %d labelers do not count.") % len(rule.left_out_labelers))
+    if rule.include_rewrites:
+        words.append(_("Rewrites enter as better than both responses."))
+    if rule.include_reasons:
+        words.append(_("With the labelers' reasons."))
     words.append(
         _("%(share)s %% of prompts for evaluation, split by seed %(seed)d.")
         % {"share": f"{100 * rule.eval_share:g}", "seed": rule.split_seed}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from django.conf import settings
 from django.db import models
 from django.db.models import F, Q
 from django.utils.translation import gettext_lazy as _
@@ -27,12 +28,23 @@ class Prompt(models.Model):
 class Response(models.Model):
     """One answer to a prompt. Where it came from is never shown to labelers."""
 
+    REWRITE = "rewrite"
+    """The origin of a labeler's own better version of a response."""
+
     prompt = models.ForeignKey(Prompt, on_delete=models.CASCADE, related_name="responses")
     text = models.TextField()
     model = models.ForeignKey(
         "models_registry.ModelVersion", null=True, blank=True, on_delete=models.PROTECT, related_name="responses"
     )
     origin = models.CharField(max_length=200, blank=True, help_text=_("For imported responses: their source."))
+    labeler = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        null=True,
+        blank=True,
+        on_delete=models.PROTECT,
+        related_name="rewrites",
+        help_text=_("Who wrote it, where a labeler rewrote a response."),
+    )
     sampling = models.JSONField(default=dict, help_text=_("Temperature, top-p, seed, tokens, how it ended."))
     created_at = models.DateTimeField(auto_now_add=True)
 
@@ -55,6 +67,14 @@ class ResponseScore(models.Model):
         return f"{self.score:.3f}"
 
 
+class Hold(models.TextChoices):
+    """Whether a pair is kept from labelers. A pair that is kept has no open place: its need is what it has taken."""
+
+    NONE = "", _("Open")
+    HELD = "held", _("Held back")
+    DROPPED = "dropped", _("Dropped")
+
+
 class Comparison(models.Model):
     """A pair to be judged by ``need`` labelers; ``taken`` counts live leases and votes that fill a place."""
 
@@ -65,6 +85,16 @@ class Comparison(models.Model):
     need = models.PositiveSmallIntegerField(default=1)
     taken = models.PositiveSmallIntegerField(default=0)
     priority = models.SmallIntegerField(default=0, help_text=_("Higher ones are handed out first."))
+    hold = models.CharField(
+        max_length=7,
+        choices=Hold,
+        default=Hold.NONE,
+        blank=True,
+        help_text=_("Whether somebody must look at the pair before labelers see it, or decided that none will."),
+    )
+    held_need = models.PositiveSmallIntegerField(
+        default=0, help_text=_("While held: the need to come back to. Until then no place is open.")
+    )
     recorded_winner = models.CharField(
         max_length=1, blank=True, choices=[("a", "a"), ("b", "b")], help_text=_("Winner named by the imported file.")
     )
@@ -74,10 +104,23 @@ class Comparison(models.Model):
     sampling_job = models.ForeignKey(
         "annotate.SamplingJob", null=True, blank=True, on_delete=models.SET_NULL, related_name="comparisons"
     )
+    original = models.ForeignKey(
+        "self",
+        null=True,
+        blank=True,
+        on_delete=models.CASCADE,
+        related_name="mirrors",
+        db_index=False,
+        help_text=_("In an axis: the parent's comparison of the same two responses."),
+    )
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:
         constraints = [
+            # Also finds a pair's mirrors.
+            models.UniqueConstraint(
+                fields=["original", "project"], name="mirrored_once", condition=Q(original__isnull=False)
+            ),
             models.CheckConstraint(condition=Q(taken__lte=F("need")), name="taken_within_need"),
             models.CheckConstraint(condition=~Q(response_a=F("response_b")), name="two_different_responses"),
         ]
@@ -88,7 +131,14 @@ class Comparison(models.Model):
             ),
             # Progress: how many votes a project needs in all.
             models.Index(fields=["project", "need"], name="comparison_need"),
+            # Pairs that wait for a reviewer.
+            models.Index(fields=["project"], name="comparison_held", condition=Q(hold="held")),
         ]
 
     def __str__(self) -> str:
         return f"comparison {self.pk}"
+
+    @property
+    def root_id(self) -> int:
+        """What the same pair is called in all axes: the number of the parent's comparison."""
+        return self.original_id or self.pk

@@ -22,6 +22,7 @@ class DatasetVersion(LeasedWork):
     number = models.PositiveIntegerField(help_text=_("Counts up within the project."))
     rule = models.JSONField(help_text=_("Filter, aggregation, split; see annotate/services/datasets.py."))
     judgment_cutoff = models.BigIntegerField()
+    adjudication_cutoff = models.BigIntegerField(default=0)
     notes = models.CharField(max_length=300, blank=True)
     train_rows = models.PositiveIntegerField(default=0)
     eval_rows = models.PositiveIntegerField(default=0)

@@ -10,6 +10,7 @@ from typing import Any
 import orjson
 from django.db.models import QuerySet
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy as _lazy
 
 from annotate.exporting.aggregate import LEFT_OUT_LABELS
 from annotate.exporting.rule import STRENGTHS, DatasetRule, describe_rule
@@ -21,6 +22,9 @@ from models_registry.models import WorkState
 FILES = {TRAIN: "train.jsonl", EVAL: "eval.jsonl", "card": CARD_NAME}
 """Name in the address: file. Nothing else can be asked for."""
 
+SAFETY = {"both": _lazy("both"), "chosen": _lazy("only the chosen one"), "neither": _lazy("neither")}
+"""A row's column: its words."""
+
 CONTENT_TYPES = {TRAIN: "application/x-ndjson", EVAL: "application/x-ndjson", "card": "text/markdown; charset=utf-8"}
 
 
@@ -31,6 +35,8 @@ class Figures:
     grades: list[tuple[str, int]]
     left_out: list[tuple[str, int]]
     votes_left_out: list[tuple[str, int]]
+    votes_without_side: list[tuple[str, int]]
+    safety: list[tuple[str, int]]
 
 
 def list_versions(project: Project) -> QuerySet[DatasetVersion]:
@@ -43,10 +49,13 @@ def describe_counts(counts: dict[str, Any], left_out: dict[str, int]) -> Figures
     named = [(str(Grade(grade).label), grades[grade]) for grade in STRENGTHS if grade in grades]
     if "none" in grades:
         named.append((_("no grade"), grades["none"]))
+    safety = counts.get("safety", {})
     return Figures(
         grades=named,
         left_out=_name_reasons(left_out),
         votes_left_out=_name_reasons(counts.get("votes_left_out", {})),
+        votes_without_side=_name_reasons(counts.get("votes_without_side", {})),
+        safety=[(str(label), safety[name]) for name, label in SAFETY.items() if name in safety],
     )
 
 

@@ -41,7 +41,8 @@ def list_results(job: SamplingJob) -> QuerySet[Comparison]:
         Prefetch("scores", ResponseScore.objects.select_related("model").order_by("pk"))
     )
     return (
-        job.comparisons.select_related("prompt")
+        job.comparisons.filter(original=None)
+        .select_related("prompt")
         .prefetch_related(Prefetch("response_a", scored), Prefetch("response_b", scored))
         .order_by("pk")
     )

@@ -6,7 +6,14 @@ from dataclasses import dataclass
 
 from django.db.models import Exists, OuterRef, QuerySet
 
-from annotate.models import Comparison, DatasetVersion, DatasetVersionJudgment, Judgment, Response
+from annotate.models import (
+    Comparison,
+    DatasetVersion,
+    DatasetVersionAdjudication,
+    DatasetVersionJudgment,
+    Judgment,
+    Response,
+)
 
 
 @dataclass(frozen=True)
@@ -27,13 +34,16 @@ def list_version_votes(version: DatasetVersion) -> QuerySet[DatasetVersionJudgme
 def list_comparison_judgments(comparison: Comparison) -> QuerySet[Judgment]:
     """All that was ever said of a pair; each row knows whether it ``stands`` or was superseded."""
     stands = ~Exists(Judgment.objects.filter(supersedes=OuterRef("pk")))
-    return comparison.judgments.select_related("labeler").annotate(stands=stands).order_by("pk")
+    return comparison.judgments.select_related("labeler", "rewrite").annotate(stands=stands).order_by("pk")
 
 
 def list_versions_with(comparison: Comparison) -> QuerySet[DatasetVersion]:
-    """The frozen versions that rest on a vote on this pair."""
+    """The frozen versions that rest on a vote or a decision on this pair."""
     uses = DatasetVersionJudgment.objects.filter(dataset_version=OuterRef("pk"), judgment__comparison=comparison)
-    return DatasetVersion.objects.filter(Exists(uses)).select_related("project").order_by("number")
+    rulings = DatasetVersionAdjudication.objects.filter(
+        dataset_version=OuterRef("pk"), adjudication__comparison=comparison
+    )
+    return DatasetVersion.objects.filter(Exists(uses) | Exists(rulings)).select_related("project").order_by("number")
 
 
 def list_origins(comparison: Comparison) -> list[Origin]:

@@ -22,7 +22,15 @@ from annotate.exporting.lines import Line, judge_candidate, make_lines
 from annotate.exporting.rule import Aggregation, DatasetRule, RuleError
 from annotate.exporting.split import EVAL, TRAIN
 from annotate.exporting.tally import Tally
-from annotate.models import DatasetVersion, DatasetVersionJudgment, Project
+from annotate.exporting.weigh import Weighing, weigh_votes
+from annotate.models import (
+    AuditAction,
+    DatasetVersion,
+    DatasetVersionAdjudication,
+    DatasetVersionJudgment,
+    Project,
+)
+from annotate.services.audit import record
 from models_registry import leases
 from models_registry.models import WorkState
 from models_registry.services import remove_folder
@@ -52,7 +60,8 @@ def preview_dataset(*, project: Project, rule: DatasetRule) -> Preview:
     """Reads only. Raises RuleError."""
     _check_rule(rule)
     tally = Tally()
-    for _line in _judge_all(project, read_cutoff(project), rule, tally):
+    cutoff = read_cutoff(project)
+    for _line in _judge_all(project, cutoff, rule, tally, _weigh(project, cutoff, rule)):
         pass
     return Preview(tally, _explain_failure(tally))
 
@@ -70,6 +79,7 @@ def freeze_dataset(*, project: Project, rule: DatasetRule, notes: str = "", by: 
 
 @transaction.atomic
 def _store_version(project: Project, rule: DatasetRule, notes: str, by: User) -> DatasetVersion:
+    # The strongest lock: it waits for judgments on their way in, so that none below the cutoff appears after it.
     Project.objects.select_for_update().get(pk=project.pk)
     cutoff = read_cutoff(project)
     last = DatasetVersion.objects.filter(project=project).aggregate(last=Max("number"))["last"] or 0
@@ -78,16 +88,25 @@ def _store_version(project: Project, rule: DatasetRule, notes: str, by: User) ->
         number=last + 1,
         rule=rule.as_json(),
         judgment_cutoff=cutoff.judgment,
+        adjudication_cutoff=cutoff.adjudication,
         counts={"comparison_cutoff": cutoff.comparison},
         notes=notes,
         created_by=by,
     )
     leases.enqueue(version)
+    record(AuditAction.DATASET_FROZEN, project=project, by=by, about=version, after=version.rule)
     return version
 
 
 @transaction.atomic
-def remove_dataset(*, version: DatasetVersion) -> None:
+def cancel_dataset(*, version: DatasetVersion, by: User) -> None:
+    """Ends the building of a version. Raises leases.CannotCancel."""
+    leases.request_cancel(version)
+    record(AuditAction.DATASET_CANCELLED, project=version.project, by=by, about=version)
+
+
+@transaction.atomic
+def remove_dataset(*, version: DatasetVersion, by: User) -> None:
     """Removes a failed or cancelled version, and its number with it: the next may get that number again.
 
     Nothing rests on one: no file was ever offered, so no run can have learned from it. Raises CannotRemove for any
@@ -97,6 +116,7 @@ def remove_dataset(*, version: DatasetVersion) -> None:
     if not gone.select_for_update():
         raise CannotRemove(_("Only a version that failed or was cancelled can be removed."))
     folder = version.folder
+    record(AuditAction.DATASET_REMOVED, project=version.project, by=by, about=version)
     gone.delete()
     transaction.on_commit(lambda: remove_folder(folder))
 
@@ -107,20 +127,21 @@ def build_dataset_version(version: DatasetVersion, still_mine: Callable[[], None
     Raises WorkFailed (``no_rows``, ``no_train_rows``) in words, LeaseLost, and WorkCancelled.
     """
     rule = DatasetRule.from_json(version.rule)
-    cutoff = Cutoff(version.judgment_cutoff, version.counts["comparison_cutoff"])
+    cutoff = Cutoff(version.judgment_cutoff, version.counts["comparison_cutoff"], version.adjudication_cutoff)
     scratch = version.attempt_folder
     tally = Tally()
+    weighing = _weigh(version.project, cutoff, rule)
     train = JsonLinesWriter(scratch / version.train_path.name)
     evaluation = JsonLinesWriter(scratch / version.eval_path.name)
     try:
         with train, evaluation:
-            for number, line in enumerate(_judge_all(version.project, cutoff, rule, tally)):
+            for number, line in enumerate(_judge_all(version.project, cutoff, rule, tally, weighing)):
                 (train if line.split == TRAIN else evaluation).write(line.data)
                 if number % _ROWS_BETWEEN_LOOKS == 0:
                     still_mine()
         if cause := _explain_failure(tally):
             raise leases.WorkFailed("no_train_rows" if tally.total_rows else "no_rows", cause)
-        card = write_card(version, rule, tally, {TRAIN: train.sha256, EVAL: evaluation.sha256})
+        card = write_card(version, rule, tally, {TRAIN: train.sha256, EVAL: evaluation.sha256}, weighing)
         write_text(scratch / CARD_NAME, card)
         still_mine()
         publish_files(scratch, version.folder, [version.train_path.name, version.eval_path.name, CARD_NAME])
@@ -136,10 +157,23 @@ def _check_rule(rule: DatasetRule) -> None:
         raise RuleError("left_out_labelers", _("There is no account with number %d.") % min(unknown))
 
 
-def _judge_all(project: Project, cutoff: Cutoff, rule: DatasetRule, tally: Tally) -> Iterator[Line]:
+def _weigh(project: Project, cutoff: Cutoff, rule: DatasetRule) -> Weighing | None:
+    return weigh_votes(project, cutoff, rule) if rule.aggregation == Aggregation.WEIGHED else None
+
+
+def _judge_all(
+    project: Project, cutoff: Cutoff, rule: DatasetRule, tally: Tally, weighing: Weighing | None
+) -> Iterator[Line]:
     """The rows in the order of the files; everything seen on the way goes into the tally."""
-    for candidate in iterate_candidates(project, cutoff, recorded=rule.aggregation == Aggregation.RECORDED):
-        outcome = judge_candidate(candidate, rule)
+    candidates = iterate_candidates(
+        project,
+        cutoff,
+        recorded=rule.aggregation == Aggregation.RECORDED,
+        with_rewrites=rule.include_rewrites,
+        with_reasons=rule.include_reasons,
+    )
+    for candidate in candidates:
+        outcome = judge_candidate(candidate, rule, weighing)
         tally.add_outcome(outcome)
         for line in make_lines(candidate, outcome, rule):
             tally.add_line(line)
@@ -171,6 +205,12 @@ def _store_result(
         for judgment_id in judgment_ids
     )
     DatasetVersionJudgment.objects.bulk_create(uses, batch_size=1000)
+    rulings = (
+        DatasetVersionAdjudication(dataset_version=version, adjudication_id=adjudication_id, split=split)
+        for split, adjudication_ids in tally.adjudications.items()
+        for adjudication_id in adjudication_ids
+    )
+    DatasetVersionAdjudication.objects.bulk_create(rulings, batch_size=1000)
     leases.finish(
         version,
         train_rows=tally.rows[TRAIN],

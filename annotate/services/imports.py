@@ -30,8 +30,9 @@ from annotate.importing.problems import FileProblem, show_text
 from annotate.importing.reader import read_rows
 from annotate.importing.report import Report
 from annotate.importing.rows import PairRow, Row, key_pair
-from annotate.models import Comparison, Import, Project, Prompt
-from annotate.services.comparisons import NewComparison, NewResponse, create_comparisons
+from annotate.models import AuditAction, Comparison, Import, Project, Prompt
+from annotate.services.audit import record
+from annotate.services.comparisons import NewComparison, NewResponse, create_comparisons, explain_axis
 from annotate.services.prompts import get_or_create_prompts
 from models_registry import leases
 
@@ -51,8 +52,10 @@ class ImportRefused(ValueError):
 def start_import(*, project: Project, format: str, on_bad_line: str, uploaded_file: File[Any], by: User) -> Import:
     """Stores the file (``DATA_DIR/imports/<id>/upload``, 0600) with its SHA-256, and calls a worker.
 
-    Raises ImportRefused for a file beyond the cap or an empty one.
+    Raises ImportRefused for a file beyond the cap or an empty one, and for an axis.
     """
+    if project.parent_id:
+        raise ImportRefused(explain_axis())
     incoming = Path(settings.DATA_DIR) / Import.folder_name / f".incoming-{uuid.uuid4().hex}"
     _remove_strays(incoming.parent)
     try:
@@ -70,9 +73,18 @@ def start_import(*, project: Project, format: str, on_bad_line: str, uploaded_fi
             work.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             os.replace(incoming, work.folder / UPLOAD_NAME)
             leases.enqueue(work)
+            what = {"format": format, "sha256": sha256}
+            record(AuditAction.IMPORT_STARTED, project=project, by=by, about=work, after=what)
     finally:
         incoming.unlink(missing_ok=True)
     return work
+
+
+@transaction.atomic
+def cancel_import(*, work: Import, by: User) -> None:
+    """Ends an import of which nothing has entered yet. Raises leases.CannotCancel."""
+    leases.request_cancel(work)
+    record(AuditAction.IMPORT_CANCELLED, project=work.project, by=by, about=work)
 
 
 def perform_import(work: Import, still_mine: Callable[[], None]) -> None:
@@ -165,7 +177,7 @@ def _dump_row(line: int, row: Row) -> bytes:
 
 def _enter_rows(work: Import, report: Report, spool: Path, still_mine: Callable[[], None]) -> None:
     """Locks the project's row, so that two imports of one file at a time do not double its rows."""
-    project = Project.objects.select_for_update().get(pk=work.project_id)
+    project = Project.objects.select_for_update(no_key=True).get(pk=work.project_id)
     prompts_before = project.prompts.count()
     enter = _enter_prompts if work.format == Import.Format.PROMPTS else _enter_pairs
     with spool.open("rb") as file:

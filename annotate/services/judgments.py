@@ -1,4 +1,5 @@
 """What labelers say of pairs: vote, skip, undo. Rows are only ever added; a new one supersedes the one before.
+An answer that a dataset version rests on is superseded no more (FrozenAnswerError, see annotate/services/frozen.py).
 
 A token stands for one answer. The same answer sent twice is stored once; a second, different one is a conflict. An
 answer that comes after its lease ended takes a place again if one is free, else it is stored as surplus: it is never
@@ -8,6 +9,7 @@ turned away.
 from __future__ import annotations
 
 import uuid
+from collections.abc import Sequence
 from datetime import datetime
 from uuid import UUID
 
@@ -16,17 +18,18 @@ from django.db import transaction
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from annotate.models import Assignment, Choice, Judgment, Project, SkipReason
+from annotate.models import Assignment, Choice, Judgment, Project, Response, SkipReason
+from annotate.selectors.guidelines import find_last_read
 from annotate.selectors.progress import find_undoable
-from annotate.services.assignments import get_expiry, load_assignment
+from annotate.services.answers import JudgmentError, Reasons, check_answer, check_safety
+from annotate.services.assignments import get_expiry, load_assignment, show_again
+from annotate.services.frozen import require_unfrozen
+from annotate.services.overlap import raise_need
 from annotate.services.places import free_places, lock_comparisons, lock_labeler, take_place
+from annotate.services.standing import require_standing, review_gold
 
 MAX_NOTE = 250
 """Characters of a skip's own words."""
-
-
-class JudgmentError(Exception):
-    """An answer that cannot be taken; the text says why, for the labeler to read."""
 
 
 class UnknownTokenError(JudgmentError):
@@ -48,32 +51,52 @@ def submit_judgment(
     project: Project,
     token: UUID,
     choice: Choice,
+    rationale: str = "",
+    reason_tags: Sequence[str] = (),
+    rewrite: str = "",
+    safety: str = "",
+    confirmed: bool = False,
     seconds: float | None = None,
     now: datetime | None = None,
 ) -> Judgment:
     """Stores a vote, once however often it is sent.
 
     ``seconds`` from display to choice as the page measured them; never more than have passed since the pair was handed
-    out, which counts where the page did not measure. Raises UnknownTokenError, AnswerConflictError. Locks the labeler's
-    row, their assignment, and the comparison if it must take a place again.
+    out, which counts where the page did not measure. ``safety`` says which sides are safe; that an unsafe response is
+    better than a safe one is taken only where the labeler ``confirmed`` it. Raises UnknownTokenError,
+    AnswerConflictError, and AnswerRefusedError for an answer that the project does not take. Locks the labeler's row,
+    their assignment, and the comparison if it must take a place again or may ask for one more vote.
     """
     now = now or timezone.now()
+    reasons = Reasons(rationale.strip(), tuple(reason_tags))
     lock_labeler(labeler)
     if said := _find_said(labeler, project, token):
-        return _expect_same(said, said.action == Judgment.Action.VOTE and said.choice == choice.value)
-    assignment = _lock_assignment(labeler, project, token)
-    holds_place = assignment.holds_place or take_place(assignment.comparison_id)
+        return _expect_same(said, _says(said, choice, reasons, rewrite, safety))
+    assignment = find_assignment(labeler, project, token, lock=True)
+    check_answer(project, assignment, choice, reasons, rewrite)
+    check_safety(project, choice, safety, confirmed=confirmed)
+    holds_place = _hold_place(assignment)
     _change_assignment(assignment, Assignment.State.DONE, holds_place)
-    return _add_judgment(
+    said = _add_judgment(
         assignment,
         now,
         seconds,
         action=Judgment.Action.VOTE,
         grade=choice.grade,
+        scale=project.scale,
         side=choice.side,
-        winner=_name_winner(assignment, choice),
-        surplus=not holds_place,
+        winner=_name_response(assignment, choice.side),
+        safe=_name_response(assignment, safety),
+        rationale=reasons.rationale,
+        reason_tags=list(reasons.tags),
+        rewrite=_store_rewrite(assignment, rewrite) if rewrite else None,
+        surplus=is_ordinary(assignment) and not holds_place,
     )
+    if is_ordinary(assignment):
+        raise_need(project, assignment.comparison_id)
+    elif assignment.kind != Assignment.Kind.REPEAT:
+        review_gold(project=project, labeler=labeler)
+    return said
 
 
 @transaction.atomic
@@ -96,7 +119,7 @@ def skip_comparison(
     lock_labeler(labeler)
     if said := _find_said(labeler, project, token):
         return _expect_same(said, said.action == Judgment.Action.SKIP and said.skip_reason == words)
-    assignment = _lock_assignment(labeler, project, token)
+    assignment = find_assignment(labeler, project, token, lock=True)
     if assignment.holds_place:
         free_places(assignment.comparison_id)
     _change_assignment(assignment, Assignment.State.SKIPPED, holds_place=False)
@@ -110,10 +133,12 @@ def undo_judgment(
     """Takes the labeler's last vote or skip back and hands them that pair again, sides as before, under a new token.
 
     ``token`` names the answer meant, so that a request sent twice takes back one answer, not two. Whatever pair they
-    held meanwhile returns to the others. Raises UndoError. Locks the labeler's row, both assignments, both comparisons.
+    held meanwhile returns to the others. Raises UndoError, PausedError. Locks the labeler's row, both assignments, both
+    comparisons.
     """
     now = now or timezone.now()
     lock_labeler(labeler)
+    require_standing(project, labeler)
     last = find_undoable(project, labeler)
     if token is not None and (last is None or last.token != token):
         return _find_undone(labeler, project, token)
@@ -128,13 +153,13 @@ def undo_judgment(
     lock_comparisons(row.comparison_id for row in rows.values())
     target = rows.pop(last.assignment_id)
     for current in rows.values():
-        _return_pair(current)
+        return_pair(current)
     _add_judgment(target, now, 0.0, action=Judgment.Action.UNDO, token=uuid.uuid4(), shown_at=now, supersedes=last)
-    target.token = uuid.uuid4()
-    target.leased_at, target.expires_at = now, get_expiry(now)
-    holds_place = target.holds_place or take_place(target.comparison_id)
-    _change_assignment(target, Assignment.State.LEASED, holds_place)
-    return load_assignment(target.pk)
+    if target.token == last.token:  # else it was being changed, and an answer with the new token may be on its way
+        target.token = uuid.uuid4()
+    target.expires_at = get_expiry(now)
+    _change_assignment(target, Assignment.State.LEASED, _hold_place(target))
+    return show_again(load_assignment(target.pk), now)
 
 
 def stands(judgment: Judgment) -> bool:
@@ -143,12 +168,15 @@ def stands(judgment: Judgment) -> bool:
 
 
 def _find_said(labeler: User, project: Project, token: UUID) -> Judgment | None:
-    return Judgment.objects.filter(labeler=labeler, project=project, token=token).first()
+    said = Judgment.objects.select_related("rewrite")
+    return said.filter(labeler=labeler, project=project, token=token).first()
 
 
 def _expect_same(said: Judgment, same: bool) -> Judgment:
-    if not stands(said):
-        raise AnswerConflictError(_("This answer was taken back meanwhile; it was not stored again."))
+    if later := Judgment.objects.filter(supersedes=said).first():
+        if later.action == Judgment.Action.UNDO:
+            raise AnswerConflictError(_("This answer was taken back meanwhile; it was not stored again."))
+        raise AnswerConflictError(_("You changed this answer meanwhile; the change stands."))
     if not same:
         raise AnswerConflictError(
             _("You answered this pair before, and differently; the first answer stands. Undo it to change it.")
@@ -156,14 +184,27 @@ def _expect_same(said: Judgment, same: bool) -> Judgment:
     return said
 
 
-def _lock_assignment(labeler: User, project: Project, token: UUID) -> Assignment:
-    row = (
-        Assignment.objects.select_for_update(no_key=True, of=("self",))
-        .filter(labeler=labeler, project=project, token=token)
-        .first()
+def _says(said: Judgment, choice: Choice, reasons: Reasons, rewrite: str, safety: str) -> bool:
+    """Whether a stored judgment is this answer."""
+    stored = Reasons(said.rationale, tuple(said.reason_tags))
+    text = said.rewrite.text if said.rewrite else ""
+    is_vote = said.action == Judgment.Action.VOTE
+    return is_vote and (said.choice, stored, text, said.safety) == (choice.value, reasons, rewrite, safety)
+
+
+def _store_rewrite(assignment: Assignment, text: str) -> Response:
+    return Response.objects.create(
+        prompt_id=assignment.comparison.prompt_id, text=text, origin=Response.REWRITE, labeler_id=assignment.labeler_id
     )
+
+
+def find_assignment(labeler: User, project: Project, token: UUID, *, lock: bool = False) -> Assignment:
+    """What was handed to the labeler under this token. Raises UnknownTokenError."""
+    rows = Assignment.objects.select_for_update(no_key=True, of=("self",)) if lock else Assignment.objects.all()
+    row = rows.filter(labeler=labeler, project=project, token=token).first()
     if row is None:
         raise UnknownTokenError(_("This pair is not yours, or was withdrawn; nothing was stored."))
+    row.project, row.labeler = project, labeler  # known here, so never asked for again
     return row
 
 
@@ -172,7 +213,18 @@ def _change_assignment(assignment: Assignment, state: Assignment.State, holds_pl
     assignment.save(update_fields=["state", "holds_place", "token", "leased_at", "expires_at"])
 
 
-def _return_pair(assignment: Assignment) -> None:
+def is_ordinary(assignment: Assignment) -> bool:
+    """Whether this was handed out as a pair whose vote the project needs."""
+    return assignment.kind == Assignment.Kind.ORDINARY
+
+
+def _hold_place(assignment: Assignment) -> bool:
+    """Whether a place is the assignment's, or becomes its own now; any other than an ordinary pair takes none."""
+    return is_ordinary(assignment) and (assignment.holds_place or take_place(assignment.comparison_id))
+
+
+def return_pair(assignment: Assignment) -> None:
+    """Gives a pair that is held back to the others; the caller has locked the assignment."""
     if assignment.state != Assignment.State.LEASED:
         return  # its lease ended while this request waited for it
     if assignment.holds_place:
@@ -199,22 +251,25 @@ def _add_judgment(assignment: Assignment, now: datetime, seconds: float | None, 
     defaults = {
         "token": assignment.token,
         "shown_at": assignment.leased_at,
+        "guidelines": find_last_read(assignment.project, assignment.labeler),
         "supersedes": assignment.judgments.filter(superseded_by=None).order_by("-id").first(),
     }
-    return Judgment.objects.create(
+    said = Judgment.objects.create(
         assignment=assignment,
         comparison_id=assignment.comparison_id,
-        project_id=assignment.project_id,
-        labeler_id=assignment.labeler_id,
-        left_response=assignment.left_response,
-        seed=assignment.seed,
+        project=assignment.project,
+        labeler=assignment.labeler,
+        is_repeat=assignment.kind == Assignment.Kind.REPEAT,
         seconds=passed if seconds is None else min(max(seconds, 0.0), passed),
-        **(defaults | fields),
+        **(assignment.copy_display() | defaults | fields),
     )
+    if said.supersedes and said.supersedes.action == Judgment.Action.VOTE:
+        # Only now, when the row is in: a version that is being frozen waits for it, or is seen here.
+        require_unfrozen(said.supersedes)
+    return said
 
 
-def _name_winner(assignment: Assignment, choice: Choice) -> str:
-    if not choice.side:
-        return ""
+def _name_response(assignment: Assignment, side: str) -> str:
+    """The response, a or b, that stood on this side; any other word is itself."""
     on_right = "b" if assignment.left_response == "a" else "a"
-    return assignment.left_response if choice.side == "left" else on_right
+    return {"left": assignment.left_response, "right": on_right}.get(side, str(side))

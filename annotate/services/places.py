@@ -12,9 +12,9 @@ from datetime import datetime
 
 from django.contrib.auth.models import User
 from django.db import transaction
-from django.db.models import F
+from django.db.models import Case, F, When
 
-from annotate.models import Assignment, Comparison, Project
+from annotate.models import Assignment, Comparison, Hold, Project
 from annotate.selectors.progress import get_open_comparisons
 
 REAP_AT_ONCE = 50
@@ -38,8 +38,9 @@ def take_place(comparison_id: int) -> bool:
 
 
 def free_places(comparison_id: int, count: int = 1) -> None:
-    """Gives places back that the caller's assignments held until this transaction."""
-    Comparison.objects.filter(pk=comparison_id).update(taken=F("taken") - count)
+    """Gives places back that the caller's assignments held until this transaction; on a held pair none opens."""
+    need = Case(When(hold=Hold.NONE, then=F("need")), default=F("need") - count)
+    Comparison.objects.filter(pk=comparison_id).update(taken=F("taken") - count, need=need)
 
 
 def reap_expired(*, now: datetime) -> int:
@@ -63,14 +64,17 @@ def reap_expired(*, now: datetime) -> int:
     return len(rows)
 
 
-def take_next_comparison(project: Project, labeler: User) -> Comparison | None:
+def take_next_comparison(project: Project, labeler: User, foreseen: int | None = None) -> Comparison | None:
     """Takes a place of the first open comparison and returns it; None where there is nothing left for this labeler.
+
+    The ``foreseen`` one counts as the first while it is open.
 
     Comparisons that others are just taking are passed over. If only such are left, this waits for the first of them:
     it may still have a place. Call it in a transaction that holds the labeler's lock and no comparison's.
     """
     open_ones = get_open_comparisons(project, labeler)
-    row = open_ones.select_for_update(of=("self",), skip_locked=True, no_key=True).first()
+    free = open_ones.select_for_update(of=("self",), skip_locked=True, no_key=True)
+    row = (free.filter(pk=foreseen).first() if foreseen else None) or free.first()
     while row is None and (comparison_id := open_ones.values_list("pk", flat=True).first()):
         row = open_ones.select_for_update(of=("self",), no_key=True).filter(pk=comparison_id).first()
     return row if row is not None and take_place(row.pk) else None

@@ -9,6 +9,7 @@ from django.contrib.auth.models import User
 from django.core.files import File
 
 from annotate.models import Import, Membership, Project
+from annotate.services.guidelines import publish_guidelines
 from annotate.services.imports import perform_import, start_import
 from annotate.services.work_here import do_work_here
 from models_registry.models import WorkState
@@ -27,7 +28,7 @@ def seed_sample_project(*, by: User) -> tuple[Project, Import | None]:
 
     Returns the project and the import, None where its comparisons were there before. Raises SampleError.
     """
-    project, _created = Project.objects.get_or_create(
+    project, created = Project.objects.get_or_create(
         slug=SLUG,
         defaults={
             "name": "Helpful answers",
@@ -37,6 +38,8 @@ def seed_sample_project(*, by: User) -> tuple[Project, Import | None]:
             "created_by": by,
         },
     )
+    if created:
+        publish_guidelines(project=project, by=by)
     for user in User.objects.filter(is_active=True, is_staff=False):
         Membership.objects.get_or_create(project=project, user=user)
     if project.comparisons.exists():

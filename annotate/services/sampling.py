@@ -14,8 +14,9 @@ from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.utils.translation import gettext as _
 
-from annotate.models import Comparison, Project, Prompt, ResponseScore, SamplingJob
-from annotate.services.comparisons import NewComparison, NewResponse, create_comparisons
+from annotate.models import AuditAction, Comparison, Project, Prompt, ResponseScore, SamplingJob
+from annotate.services.audit import record
+from annotate.services.comparisons import NewComparison, NewResponse, create_comparisons, explain_axis
 from annotate.services.prompts import PromptError, get_or_create_prompts
 from annotate.services.scoring import score_rows, write_rows
 from models_registry import leases
@@ -73,6 +74,8 @@ def start_sampling(
 
     Raises SamplingError.
     """
+    if project.parent_id:
+        raise SamplingError("prompts", explain_axis())
     _check_models(model_a, model_b, reward_model)
     if model_a == model_b and temperature_a == temperature_b == 0:
         raise SamplingError("temperature_b", _("One model at temperature 0 gives the same response twice."))
@@ -104,7 +107,16 @@ def start_sampling(
     job.save()
     job.prompts.set(chosen.values())
     leases.enqueue(job)
+    what = {"models": [model_a.name, model_b.name], "prompts": len(chosen)}
+    record(AuditAction.SAMPLING_STARTED, project=project, by=by, about=job, after=what)
     return job
+
+
+@transaction.atomic
+def cancel_sampling(*, job: SamplingJob, by: User) -> None:
+    """Ends a job; nothing of it becomes a comparison. Raises leases.CannotCancel."""
+    leases.request_cancel(job)
+    record(AuditAction.SAMPLING_CANCELLED, project=job.project, by=by, about=job)
 
 
 def sample_responses(work: SamplingJob, supervisor: Supervisor) -> None:

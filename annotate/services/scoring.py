@@ -13,6 +13,7 @@ from django.db import transaction
 from django.utils.translation import gettext as _
 
 from annotate.models import Project, Response, ResponseScore, ScoringJob
+from annotate.services.comparisons import explain_axis
 from models_registry import leases
 from models_registry.models import LeasedWork, ModelKind, ModelVersion
 from models_registry.supervisor import ProgramJob, Supervisor
@@ -27,6 +28,8 @@ class ScoringError(ValueError):
 @transaction.atomic
 def start_scoring(*, project: Project, model: ModelVersion, by: User) -> ScoringJob:
     """Queues the scoring of every response of the project that ``model`` has not scored. Raises ScoringError."""
+    if project.parent_id:
+        raise ScoringError(explain_axis())
     if not model.is_ready:
         raise ScoringError(_("%(model)s is not ready yet.") % {"model": model})
     if model.kind != ModelKind.REWARD:

@@ -13,7 +13,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from annotate.exporting.rule import DatasetRule, RuleError
 from annotate.forms import DatasetForm
 from annotate.models import DatasetVersion, Project
-from annotate.permissions import admin_required, get_labeler, get_project_or_404
+from annotate.permissions import admin_required, get_labeler, get_led_project, get_project_or_404, require_lead
 from annotate.selectors.datasets import (
     CONTENT_TYPES,
     FILES,
@@ -30,11 +30,10 @@ _PER_PAGE = 25
 _ROWS_SHOWN = 3
 
 
-@admin_required
 @require_safe
 @never_cache
 def show_datasets(request: HttpRequest, slug: str) -> HttpResponse:
-    project = get_project_or_404(get_labeler(request), slug)
+    project = get_led_project(get_labeler(request), slug)
     page = Paginator(list_versions(project), _PER_PAGE).get_page(request.GET.get("page"))
     return render(request, "annotate/dataset_list.html", {"project": project, "page": page})
 
@@ -63,11 +62,11 @@ def make_dataset(request: HttpRequest, slug: str) -> HttpResponse:
     return render(request, template, context, status=422 if freeze and form.errors else 200)
 
 
-@admin_required
 @require_safe
 @never_cache
 def show_dataset(request: HttpRequest, pk: int) -> HttpResponse:
     version = get_object_or_404(DatasetVersion.objects.select_related("project", "created_by"), pk=pk)
+    require_lead(get_labeler(request), version.project)
     context = {
         "version": version,
         "project": version.project,
@@ -115,7 +114,7 @@ def retry_dataset(request: HttpRequest, pk: int) -> HttpResponse:
 def cancel_dataset(request: HttpRequest, pk: int) -> HttpResponse:
     version = get_object_or_404(DatasetVersion, pk=pk)
     try:
-        leases.request_cancel(version)
+        services.cancel_dataset(version=version, by=get_labeler(request))
     except leases.CannotCancel as error:
         messages.error(request, str(error))
     return redirect("dataset_detail", pk)
@@ -126,7 +125,7 @@ def cancel_dataset(request: HttpRequest, pk: int) -> HttpResponse:
 def remove_dataset(request: HttpRequest, pk: int) -> HttpResponse:
     version = get_object_or_404(DatasetVersion.objects.select_related("project"), pk=pk)
     try:
-        services.remove_dataset(version=version)
+        services.remove_dataset(version=version, by=get_labeler(request))
     except services.CannotRemove as error:
         messages.error(request, str(error))
         return redirect("dataset_detail", pk)

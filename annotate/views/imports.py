@@ -13,6 +13,7 @@ from annotate.forms import ImportForm
 from annotate.models import Import
 from annotate.permissions import admin_required, get_labeler, get_project_or_404
 from annotate.selectors.reports import describe_report
+from annotate.services import imports as services
 from annotate.services.imports import ImportRefused, start_import
 from models_registry import leases
 
@@ -54,7 +55,7 @@ def show_import(request: HttpRequest, pk: int) -> HttpResponse:
 def cancel_import(request: HttpRequest, pk: int) -> HttpResponse:
     work = get_object_or_404(Import, pk=pk)
     try:
-        leases.request_cancel(work)
+        services.cancel_import(work=work, by=get_labeler(request))
     except leases.CannotCancel as error:
         messages.error(request, str(error))
     return redirect("import_detail", pk)

@@ -16,6 +16,7 @@ from annotate.models import Project, SamplingJob
 from annotate.permissions import admin_required, get_labeler, get_project_or_404
 from annotate.sampling_forms import NEW, UNSAMPLED, SamplingForm, ScoringForm
 from annotate.selectors import sampling as selectors
+from annotate.services import sampling as services
 from annotate.services.sampling import SamplingError, start_sampling
 from annotate.services.scoring import ScoringError, start_scoring
 from models_registry import leases
@@ -69,7 +70,7 @@ def show_sampling_status(request: HttpRequest, pk: int) -> HttpResponse:
 def cancel_sampling(request: HttpRequest, pk: int) -> HttpResponse:
     job = get_object_or_404(SamplingJob, pk=pk)
     try:
-        leases.request_cancel(job)
+        services.cancel_sampling(job=job, by=get_labeler(request))
     except leases.CannotCancel as error:
         messages.error(request, str(error))
     return redirect("sampling_detail", pk)

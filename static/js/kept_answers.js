@@ -10,18 +10,25 @@ export const forget = (user, token) => localStorage.removeItem(start(user) + tok
 export const listKept = (user) =>
   Object.keys(localStorage)
     .filter((key) => key.startsWith(start(user)))
-    .map((key) => JSON.parse(localStorage.getItem(key)));
+    .map((key) => JSON.parse(localStorage.getItem(key)))
+    // Until November 2026 an answer was kept as its choice alone.
+    .map((answer) => ({ fields: [["choice", answer.choice]], ...answer }));
 
 /** The token of the session that the browser has now: it changes when somebody signs in again in another tab. */
 export const readCsrfToken = () => /(?:^|;\s*)csrftoken=([^;]+)/.exec(document.cookie)?.[1];
 
-/** Sends an answer to a pair that is no longer on screen; true once it is stored, false if it must wait on. */
-export const sendKept = async (user, answer) => {
-  const body = new FormData();
-  for (const name of ["token", "choice", "seconds"]) body.set(name, answer[name]);
+/** Posts an answer as the page's form would; null where the server cannot be reached. */
+export const post = (answer) => {
+  const body = new URLSearchParams(answer.fields);
+  for (const name of ["token", "seconds", "ahead"]) body.set(name, answer[name] ?? "");
   const headers = { "HX-Request": "true", ...JSON.parse(document.body.getAttribute("hx-headers")) };
   headers["X-CSRFToken"] = readCsrfToken() ?? headers["X-CSRFToken"];
-  const reply = await fetch(answer.url, { method: "POST", body, headers }).catch(() => null);
+  return fetch(answer.url, { method: "POST", body, headers, signal: AbortSignal.timeout(15_000) }).catch(() => null);
+};
+
+/** Sends an answer to a pair that is no longer on screen; true once it is stored, false if it must wait on. */
+export const sendKept = async (user, answer) => {
+  const reply = await post(answer);
   if (!reply?.headers.get("X-Compare-Desk")) return false;
   forget(user, answer.token); // stored, or refused in words: sending it again would change nothing
   return reply.ok;

@@ -27,6 +27,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from annotate.models import Assignment, Choice, Comparison, Judgment, Project, SkipReason
 from annotate.services.assignments import extend_lease, next_comparison
+from annotate.services.changes import reopen_answer
 from annotate.services.comparisons import NewComparison, NewResponse, create_comparisons
 from annotate.services.judgments import (
     AnswerConflictError,
@@ -39,13 +40,15 @@ from annotate.services.places import reap_expired
 from annotate.services.prompts import get_or_create_prompt
 
 PEOPLE = st.integers(0, 2)
-CHOICES = st.sampled_from(list(Choice))
+CHOICES = st.sampled_from(Project(allows_equal=True, allows_both_bad=True).choices)
 
 
-def build_project(needs: list[int], people: int) -> tuple[Project, list[User]]:
+def build_project(needs: list[int], people: int, max_votes: int | None = None) -> tuple[Project, list[User]]:
     """A project with one comparison for each need, and its labelers."""
     labelers = [User.objects.create(username=f"person {number}") for number in range(people)]
-    project = Project.objects.create(name="p", slug="p", created_by=labelers[0])
+    project = Project.objects.create(
+        name="p", slug="p", created_by=labelers[0], allows_equal=True, allows_both_bad=True, max_votes=max_votes
+    )
     prompt, _created = get_or_create_prompt(project=project, messages=[{"role": "user", "content": "?"}])
     for need in needs:
         new = NewComparison(prompt, NewResponse("one"), NewResponse("two"))
@@ -60,7 +63,7 @@ def check_places(project: Project) -> None:
         rows = list(comparison.assignments.all())
         held = [row for row in rows if row.holds_place]
         assert comparison.taken == len(held) <= comparison.need
-        votes = comparison.judgments.filter(action="vote", superseded_by=None)
+        votes = comparison.judgments.filter(action="vote", superseded_by=None, is_repeat=False)
         filling = [vote.assignment_id for vote in votes if not vote.surplus]
         leased = [row.pk for row in held if row.state == "leased"]
         assert sorted(filling + leased) == sorted(row.pk for row in held)
@@ -73,6 +76,17 @@ def check_places(project: Project) -> None:
     assert all(count <= 1 for count in leases.values())
 
 
+def check_overlap(project: Project) -> None:
+    """Where all votes are in and they disagree, no more can be asked for; and never more than the maximum is."""
+    for comparison in Comparison.objects.filter(project=project):
+        votes = comparison.judgments.filter(action="vote", superseded_by=None, is_repeat=False).exclude(grade="unsure")
+        answers = {vote.winner or vote.grade for vote in votes}
+        leased = comparison.assignments.filter(state="leased", holds_place=True).exists()
+        if project.max_votes and comparison.taken == comparison.need and not leased and len(answers) > 1:
+            assert comparison.need >= project.max_votes
+        assert comparison.need <= max(3, project.max_votes or 0)
+
+
 def label_the_rest(project: Project, labelers: list[User], now: datetime) -> None:
     """One after the other, each until nothing is left for them."""
     for user in labelers:
@@ -83,15 +97,18 @@ def label_the_rest(project: Project, labelers: list[User], now: datetime) -> Non
 class LabelingRoom(RuleBasedStateMachine):
     """Three labelers, four comparisons; what each of them said is kept beside and held against the tables."""
 
+    max_votes: int | None = None
+
     def __init__(self) -> None:
         super().__init__()
         self.transaction = transaction.atomic()
         self.transaction.__enter__()
         self.now: datetime = timezone.now()
-        self.project, self.people = build_project([1, 2, 1, 3], 3)
+        self.project, self.people = build_project([1, 2, 1, 3], 3, self.max_votes)
         self.tokens: dict[int, list[UUID]] = defaultdict(list)
         self.said: dict[UUID, str] = {}
         self.stack: dict[int, list[UUID]] = defaultdict(list)
+        self.changes: dict[UUID, UUID] = {}
 
     def teardown(self) -> None:
         try:
@@ -159,6 +176,18 @@ class LabelingRoom(RuleBasedStateMachine):
             assert again.token != token
         self.tokens[person].append(again.token)
 
+    @rule(person=PEOPLE, which=st.integers(0, 5))
+    def reopen(self, person: int, which: int) -> None:
+        """Any answer that stands, not only the last. What stands and what is held stay as they are."""
+        if not self.stack[person]:
+            return
+        token = self.stack[person][which % len(self.stack[person])]
+        for _click in range(2):
+            again = reopen_answer(labeler=self.people[person], project=self.project, token=token, now=self.now)
+            assert again.token not in self.said
+        self.changes[again.token] = token
+        self.tokens[person].append(again.token)
+
     @rule(minutes=st.sampled_from([1, 10, 20]))
     def let_time_pass(self, minutes: int) -> None:
         self.now += timedelta(minutes=minutes)
@@ -176,6 +205,7 @@ class LabelingRoom(RuleBasedStateMachine):
     @invariant()
     def places_are_right(self) -> None:
         check_places(self.project)
+        check_overlap(self.project)
 
     @invariant()
     def nothing_said_is_lost(self) -> None:
@@ -193,6 +223,8 @@ class LabelingRoom(RuleBasedStateMachine):
         if token not in self.said:
             self.said[token] = what
             self.stack[person].append(token)
+            if (old := self.changes.get(token)) in self.stack[person]:
+                self.stack[person].remove(old)
 
     def finish_everything(self) -> None:
         """Whatever happened, labelers who go on reach the end, and only pairs all of them answered may stay open."""
@@ -200,14 +232,36 @@ class LabelingRoom(RuleBasedStateMachine):
         label_the_rest(self.project, self.people * 2, self.now)
         check_places(self.project)
         for comparison in Comparison.objects.filter(project=self.project):
-            answered = comparison.assignments.filter(state__in=["done", "skipped"]).count()
+            answered = comparison.assignments.filter(state__in=["done", "skipped"]).exclude(kind="repeat").count()
             assert comparison.taken == comparison.need or answered == len(self.people)
 
 
+class DisputedRoom(LabelingRoom):
+    """The same, where disagreement asks for a third vote."""
+
+    max_votes = 3
+
+
+class RepeatingRoom(DisputedRoom):
+    """Where whatever somebody judged comes again at once, while other pairs are left."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.project.repeat_rate, self.project.repeat_after_days = 1.0, 0
+
+    @invariant()
+    def repeats_are_swapped_and_take_no_place(self) -> None:
+        for again in Assignment.objects.filter(kind="repeat"):
+            first = Assignment.objects.exclude(kind="repeat").get(comparison=again.comparison, labeler=again.labeler)
+            assert again.left_response != first.left_response and not again.holds_place
+            assert all(said.is_repeat and not said.surplus for said in again.judgments.all())
+
+
 @pytest.mark.django_db
-def test_any_order_of_events() -> None:
+@pytest.mark.parametrize("room", [LabelingRoom, DisputedRoom, RepeatingRoom])
+def test_any_order_of_events(room: type[LabelingRoom]) -> None:
     run_state_machine_as_test(
-        LabelingRoom,
+        room,
         settings=hypothesis_settings(
             max_examples=40,
             stateful_step_count=30,
@@ -249,7 +303,7 @@ def test_real_simultaneity() -> None:
                 assert isinstance(held, Assignment) and isinstance(same, Assignment)
                 # While leases are cut short, the one of the first request may be over before the second asks.
                 assert held.token == same.token or disturbed
-                choice = rng.choice(list(Choice))
+                choice = rng.choice(project.choices)
                 give: dict[str, Any] = {"labeler": user, "project": project, "token": held.token}
                 if rng.random() < 0.1:
                     twice(lambda: skip_comparison(**give, reason=SkipReason.OTHER), pool)  # noqa: B023

@@ -11,13 +11,16 @@ from annotate.exporting.rule import DatasetRule, RuleError, describe_rule
 def votes(*said: str) -> list[Vote]:
     """votes("a+", "a", "b-", "?"): significantly, slightly, negligibly better, unsure; "!" after it: surplus.
 
+    "a*" is better, "=" both equally good, "x" both bad.
+
     Every first, third, ... labeler saw response a on the left.
     """
-    grades = {"+": "significantly", "": "slightly", "-": "negligibly"}
+    grades = {"+": "significantly", "*": "better", "": "slightly", "-": "negligibly"}
+    sideless = {"?": "unsure", "=": "equal", "x": "both_bad"}
     made = []
     for number, word in enumerate(said, start=1):
         plain = word.rstrip("!")
-        winner, grade = ("", "unsure") if plain == "?" else (plain[0], grades[plain[1:]])
+        winner, grade = ("", sideless[plain]) if plain in sideless else (plain[0], grades[plain[1:]])
         made.append(Vote(number, 100 + number, winner, grade, "ba"[number % 2], surplus=word.endswith("!")))
     return made
 
@@ -32,6 +35,10 @@ def votes(*said: str) -> list[Vote]:
         (["a+", "a", "a-"], "a", "slightly", 0.444444, 3),
         (["a+", "a+", "b+"], "a", "significantly", 1.0, 2),  # dissent counts in agreement, not in the margin
         (["a", "?", "?"], "a", "slightly", 0.333333, 1),  # unsure votes are for neither side
+        (["a*"], "a", "better", 0.666667, 1),
+        (["a+", "a*", "a"], "a", "better", 0.666667, 3),
+        (["a", "a", "="], "a", "slightly", 0.333333, 2),
+        (["a", "a", "=", "x"], "a", "slightly", 0.333333, 2),
     ],
 )
 def test_majority(said: list[str], winner: str, grade: str, margin: float, votes_for: int) -> None:
@@ -48,6 +55,14 @@ def test_majority(said: list[str], winner: str, grade: str, margin: float, votes
         (["?"], {}, "unsure", {"unsure": 1}),
         (["a", "b"], {}, "tie", {"tie": 2}),
         (["a", "b", "?"], {}, "tie", {"tie": 3}),
+        (["="], {}, "equal", {"equal": 1}),
+        (["x", "?"], {}, "unsure", {"unsure": 2}),  # of equally many the first of the scale
+        (["x", "x", "?"], {}, "both_bad", {"both_bad": 3}),
+        (["a", "="], {}, "equal", {"equal": 2}),  # a side must beat the verdict that there is none
+        (["a", "b", "x", "x"], {}, "both_bad", {"both_bad": 4}),
+        (["a", "a", "b", "b", "="], {}, "tie", {"tie": 5}),
+        (["a", "="], {"aggregation": "unanimous"}, "equal", {"equal": 2}),
+        (["=", "x", "?", "x"], {"aggregation": "single"}, "both_bad", {"unsure": 1, "equal": 1, "both_bad": 2}),
         (["a"], {"min_votes": 2}, "too_few_votes", {"too_few_votes": 1}),
         (["a", "a", "b"], {"aggregation": "unanimous"}, "conflict", {"conflict": 3}),
         (["a", "a", "?"], {"aggregation": "unanimous"}, "unsure", {"unsure": 3}),
@@ -65,6 +80,11 @@ def test_what_is_left_out_and_why(
     assert outcome.verdicts == [] and outcome.reason == reason
     assert outcome.votes_left_out == votes_left_out
     assert {reason, *votes_left_out} <= set(LEFT_OUT_LABELS)
+
+
+def test_votes_without_a_side_are_counted_wherever_they_stand() -> None:
+    outcome = aggregate_votes(votes("a", "a", "=", "?", "x!"), DatasetRule(count_surplus=False))
+    assert outcome.verdicts and outcome.sideless == {"equal": 1, "unsure": 1}
 
 
 def test_unanimous_votes_make_a_row() -> None:

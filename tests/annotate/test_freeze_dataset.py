@@ -74,12 +74,29 @@ def test_a_row_says_all_there_is_to_say(
         "chosen_response_id": comparison.response_b_id,
         "rejected_response_id": comparison.response_a_id,
         "judgment_ids": [judgment.pk for judgment in said],
+        "adjudication_id": None,
+        "safety": None,
     }
     assert version.train_sha256 == hashlib.sha256(version.train_path.read_bytes()).hexdigest()
     assert (version.train_rows, version.eval_rows, version.eval_path.read_bytes()) == (1, 0, b"")
     assert set(version.judgments.all()) == set(said)
     assert version.train_path.stat().st_mode & 0o077 == 0
     assert [path.name for path in version.folder.iterdir() if path.is_dir()] == []
+
+
+def test_ties_and_both_bad_stay_out_and_are_counted_in_the_card(
+    project: Project, comparisons: list[Comparison], labeler: User, teammate: User
+) -> None:
+    for comparison, grade in zip(comparisons, ("equal", "both_bad", "unsure", "better"), strict=True):
+        vote(comparison, labeler, "b" if grade == "better" else "", grade)
+    vote(comparisons[0], teammate, "a")
+    version = freeze(project)
+    (row,) = read(version.train_path)
+    assert (row["grade"], row["margin"], row["comparison_id"]) == ("better", 0.666667, comparisons[3].pk)
+    assert version.left_out == {"equal": 1, "both_bad": 1, "unsure": 1}
+    assert version.counts["votes_without_side"] == {"equal": 1, "both_bad": 1, "unsure": 1}
+    card = (version.folder / "README.md").read_text()
+    assert "never make a pair: unsure 1, both equally good 1, both bad 1." in card and "better 0.6667" in card
 
 
 def test_undone_changed_and_later_votes_do_not_count(

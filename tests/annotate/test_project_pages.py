@@ -23,10 +23,10 @@ def test_list_shows_each_person_their_projects(
     Project.objects.create(name="Secret soup", slug="secret-soup", created_by=admin)
     url = reverse("project_list")
     page = sign_in(labeler).get(url).content.decode()
-    assert "Kitchen help" in page and "1 of 4 votes" in page and "Secret soup" not in page
+    assert "Kitchen help" in page and "1 vote of yours" in page and "Secret soup" not in page
     assert "You are in no project yet" in sign_in(outsider).get(url).content.decode()
     page = sign_in(admin).get(url).content.decode()
-    assert "Secret soup" in page and "No comparisons yet" in page and "New project" in page
+    assert "1 of 4 votes" in page and "Secret soup" in page and "No comparisons yet" in page and "New project" in page
 
 
 def test_archived_projects_are_for_admins_alone(sign_in: SignIn, admin: User, labeler: User, project: Project) -> None:
@@ -79,6 +79,12 @@ def test_short_name_is_made_of_the_name(sign_in: SignIn, admin: User, project: P
         {"votes_per_comparison": "0"},
         {"votes_per_comparison": "21"},
         {"name": "x" * 101},
+        {"scale": "five"},
+        {"settled_at": "0.4"},
+        {"settled_at": "nan"},
+        {"max_votes": "21"},
+        {"languages": "en, klingon!"},
+        {"languages": ",".join(f"aa-{n:02}" for n in range(21))},
     ],
 )
 def test_bad_values_are_answered_beside_their_field(
@@ -87,6 +93,24 @@ def test_bad_values_are_answered_beside_their_field(
     response = sign_in(admin).post(reverse("project_create"), FORM | wrong)
     assert response.status_code == 422 and "text-error" in response.content.decode()
     assert Project.objects.count() == 1
+
+
+def test_settings_of_the_answers_are_stored_and_shown_again(sign_in: SignIn, admin: User, project: Project) -> None:
+    client, url = sign_in(admin), reverse("project_edit", args=[project.slug])
+    said = {"scale": "four", "allows_equal": "on", "allows_both_bad": "on", "languages": "ko, en,, en"}
+    assert client.post(url, FORM | {"name": project.name, "shows_lengths": "on"} | said).status_code == 302
+    project.refresh_from_db()
+    assert (project.scale, project.allows_equal, project.allows_both_bad) == ("four", True, True)
+    assert project.shows_lengths and project.languages == ["ko", "en"]
+    assert 'value="ko, en"' in client.get(url).content.decode()
+    for empty in (
+        {},
+        {"scale": "", "rationale": "", "settled_at": ""},
+    ):  # what a request leaves out stays, but for ticks
+        assert client.post(url, FORM | {"name": project.name} | empty).status_code == 302
+        project.refresh_from_db()
+        assert (project.scale, project.allows_equal) == ("four", False)
+        assert (project.rationale, project.settled_at, project.max_votes) == ("off", 0.9, None)
 
 
 def test_members_come_and_go_and_their_votes_stay(

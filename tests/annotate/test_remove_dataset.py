@@ -36,7 +36,7 @@ def test_what_never_came_to_be_goes_with_its_folder(
     version = make_dataset(project, state=state)
     version.attempt_folder.mkdir(parents=True)
     with django_capture_on_commit_callbacks(execute=True):
-        remove_dataset(version=version)
+        remove_dataset(version=version, by=version.created_by)
     assert not DatasetVersion.objects.exists() and not version.folder.exists()
 
 
@@ -46,7 +46,7 @@ def test_any_other_stays_as_it_is(project: Project, state: WorkState) -> None:
     version.folder.mkdir(parents=True)
     version.train_path.write_text("{}", encoding="utf-8")
     with pytest.raises(CannotRemove, match="failed or was cancelled"):
-        remove_dataset(version=version)
+        remove_dataset(version=version, by=version.created_by)
     assert DatasetVersion.objects.get().state == state and version.train_path.read_text(encoding="utf-8") == "{}"
 
 
@@ -55,7 +55,7 @@ def test_a_version_that_is_tried_again_meanwhile_stays(project: Project) -> None
     stale = make_dataset(project, state=WorkState.FAILED)
     leases.retry(DatasetVersion.objects.get())
     with pytest.raises(CannotRemove):
-        remove_dataset(version=stale)
+        remove_dataset(version=stale, by=stale.created_by)
 
 
 def test_the_page_asks_first_and_leads_to_the_list(sign_in: SignIn, admin: User, project: Project) -> None:

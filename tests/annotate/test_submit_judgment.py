@@ -4,19 +4,28 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable
+from contextlib import nullcontext
 from datetime import timedelta
 
 import pytest
 from django.conf import settings
 from django.contrib.auth.models import User
+from django.db import IntegrityError, transaction
 from django.utils import timezone
 from rest_framework.test import APIClient
 
-from annotate.models import Assignment, Choice, Comparison, Grade, Judgment, Project, SkipReason
+from annotate.models import SIDELESS_GRADES, Assignment, Choice, Comparison, Grade, Judgment, Project, Scale, SkipReason
 from annotate.selectors.progress import measure_progress
-from annotate.services.judgments import AnswerConflictError, UnknownTokenError, skip_comparison, submit_judgment
+from annotate.services.answers import AnswerRefusedError
+from annotate.services.judgments import (
+    AnswerConflictError,
+    UnknownTokenError,
+    skip_comparison,
+    submit_judgment,
+)
 from annotate.services.places import reap_expired
 from tests.annotate.test_next_comparison import hand_out
+from tests.annotate.votes import vote
 from tests.conftest import MakeComparison
 
 LATER = timedelta(seconds=settings.ASSIGNMENT_LEASE_SECONDS + 1)
@@ -27,15 +36,73 @@ Api = Callable[[User], APIClient]
 def test_each_choice_is_stored_as_grade_side_and_winner(
     project: Project, labeler: User, comparisons: list[Comparison], choice: Choice
 ) -> None:
+    project.scale = Scale.FOUR if choice.grade is Grade.BETTER else Scale.THREE
+    project.allows_equal = project.allows_both_bad = True
     held = hand_out(labeler, project)
     vote = submit_judgment(labeler=labeler, project=project, token=held.token, choice=choice)
     vote.refresh_from_db()
-    assert vote.choice == choice
+    assert (vote.choice, vote.scale) == (choice, project.scale)
     assert (vote.left_response, vote.seed, vote.shown_at) == (held.left_response, held.seed, held.leased_at)
-    if choice is Choice.UNSURE:
-        assert (vote.grade, vote.side, vote.winner) == (Grade.UNSURE, "", "")
+    if choice.grade in SIDELESS_GRADES:
+        assert (vote.grade, vote.side, vote.winner) == (choice.value, "", "")
     else:
         assert vote.winner == (held.left_response if vote.side == "left" else "ab".replace(held.left_response, ""))
+
+
+def test_the_scale_decides_what_is_offered() -> None:
+    rail = ["significantly", "slightly", "negligibly"]
+    sides = [f"left_{grade}" for grade in rail], [f"right_{grade}" for grade in reversed(rail)]
+    assert Project().choices == [*sides[0], "unsure", *sides[1]]
+    assert Project(allows_equal=True, allows_both_bad=True).choices[7:] == ["equal", "both_bad"]
+    four = Project(scale=Scale.FOUR, allows_both_bad=True).choices
+    assert four[:4] == ["left_significantly", "left_better", "left_slightly", "left_negligibly"]
+    assert len(four) == 9 and "unsure" not in four and four[8] == "both_bad"
+
+
+@pytest.mark.parametrize(
+    ("scale", "choice"),
+    [("three", Choice.LEFT_BETTER), ("four", Choice.UNSURE), ("three", Choice.EQUAL), ("four", Choice.BOTH_BAD)],
+)
+def test_an_answer_that_is_not_offered_is_refused(
+    project: Project, labeler: User, comparisons: list[Comparison], api: Api, scale: str, choice: Choice
+) -> None:
+    Project.objects.update(scale=scale)
+    project.refresh_from_db()
+    held = hand_out(labeler, project)
+    with pytest.raises(AnswerRefusedError, match="does not offer") as caught:
+        submit_judgment(labeler=labeler, project=project, token=held.token, choice=choice)
+    assert caught.value.field == "choice"
+    payload = {"token": str(held.token), "choice": choice.value}
+    answer = api(labeler).post(f"/api/v1/projects/{project.slug}/judgments/", payload)
+    assert answer.status_code == 400 and "does not offer" in answer.json()["choice"][0]
+    assert not Judgment.objects.exists()
+
+
+def test_what_was_stored_before_the_scale_changed_is_answered_alike(
+    project: Project, labeler: User, comparisons: list[Comparison]
+) -> None:
+    held = hand_out(labeler, project)
+    first = submit_judgment(labeler=labeler, project=project, token=held.token, choice=Choice.UNSURE)
+    project.scale = Scale.FOUR
+    assert submit_judgment(labeler=labeler, project=project, token=held.token, choice=Choice.UNSURE) == first
+
+
+def test_the_database_holds_a_side_for_every_grade_that_has_one(labeler: User, make_comparison: MakeComparison) -> None:
+    for grade in Grade:
+        for winner in ("a", ""):
+            comparison, right = make_comparison(), bool(winner) is (grade not in SIDELESS_GRADES)
+            with nullcontext() if right else pytest.raises(IntegrityError), transaction.atomic():
+                said = vote(comparison, labeler)
+                fields = {"winner": winner, "side": "left" if winner else "", "grade": grade}
+                Judgment.objects.filter(pk=said.pk).update(**fields)
+
+
+def test_api_says_what_may_be_answered(project: Project, labeler: User, api: Api) -> None:
+    Project.objects.update(allows_equal=True, languages=["en", "ko"])
+    told = api(labeler).get(f"/api/v1/projects/{project.slug}/").json()
+    assert told["choices"][3:] == ["unsure", "right_negligibly", "right_slightly", "right_significantly", "equal"]
+    assert (told["scale"], told["allows_both_bad"], told["shows_lengths"]) == ("three", False, False)
+    assert told["languages"] == ["en", "ko"]
 
 
 def test_the_same_answer_twice_is_stored_once(project: Project, labeler: User, comparisons: list[Comparison]) -> None:

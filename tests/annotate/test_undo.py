@@ -159,7 +159,7 @@ def test_api_undoes(project: Project, labeler: User, comparisons: list[Compariso
     address = f"/api/v1/projects/{project.slug}/judgments/undo/"
     answer = client.post(address, {"token": str(vote.token)})
     assert answer.status_code == 200
-    assert answer.json()["pair"]["comparison"] == vote.comparison_id
+    assert Assignment.objects.get(token=answer.json()["pair"]["token"]).comparison_id == vote.comparison_id
     assert client.post(address, {"token": str(vote.token)}).json()["pair"] == answer.json()["pair"]
     nothing = client.post(address, {})
     assert nothing.status_code == 409

@@ -7,13 +7,13 @@ import uuid
 from django.contrib.auth.models import User
 from django.utils import timezone
 
-from annotate.models import Assignment, Comparison, Judgment
+from annotate.models import SIDELESS_GRADES, Assignment, Comparison, Judgment
 
 
 def vote(
     comparison: Comparison, labeler: User, winner: str = "a", grade: str = "slightly", **fields: object
 ) -> Judgment:
-    """A vote for response ``winner`` (empty for unsure), shown with response a on the left."""
+    """A vote for response ``winner`` (empty for a grade without a side), shown with response a on the left."""
     now = timezone.now()
     assignment, _created = Assignment.objects.get_or_create(
         comparison=comparison,
@@ -28,7 +28,14 @@ def vote(
         },
     )
     side = {"a": "left", "b": "right", "": ""}[winner]
-    return _say(assignment, "vote", winner=winner, side=side, grade=grade if winner else "unsure", **fields)
+    return _say(
+        assignment,
+        "vote",
+        winner=winner,
+        side=side,
+        grade=grade if winner or grade in SIDELESS_GRADES else "unsure",
+        **fields,
+    )
 
 
 def undo(judgment: Judgment) -> Judgment:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
+from django.core.signals import request_finished, request_started
 from django.test import Client
-from playwright.sync_api import BrowserContext, ConsoleMessage, Page
+from playwright.sync_api import BrowserContext, ConsoleMessage, Page, expect
 
 from config.find_browser import COMMAND, find_browser
 
@@ -49,8 +51,39 @@ def add_session(context: BrowserContext, url: str, user: User) -> None:
     context.add_cookies([{"name": "sessionid", "value": client.cookies["sessionid"].value, "url": url}])
 
 
+def wait_until_stored(page: Page) -> None:
+    """The next pair stands there before the server has the answer; this waits for its receipt."""
+    expect(page.locator("#desk[data-sending]")).to_have_count(0)
+
+
 @pytest.fixture(autouse=True)
-def page_stays_quiet(request: pytest.FixtureRequest) -> Iterator[None]:
+def server_is_done(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Waits, once the page is closed, for what it still asked: emptying the database under a request is a deadlock."""
+    if "live_server" not in request.fixturenames:
+        yield
+        return
+    request.getfixturevalue("transactional_db")  # set up before, so emptied after
+    under_way: list[object] = []
+
+    def begin(**_kwargs: object) -> None:
+        under_way.append(None)
+
+    def end(**_kwargs: object) -> None:
+        if under_way:
+            under_way.pop()
+
+    request_started.connect(begin)
+    request_finished.connect(end)
+    yield
+    deadline = time.monotonic() + 10
+    while under_way and time.monotonic() < deadline:
+        time.sleep(0.02)
+    request_started.disconnect(begin)
+    request_finished.disconnect(end)
+
+
+@pytest.fixture(autouse=True)
+def page_stays_quiet(request: pytest.FixtureRequest, server_is_done: None) -> Iterator[None]:
     """Fails a test whose page broke the security policy or threw an error, whatever else it checked."""
     if "page" not in request.fixturenames:
         yield

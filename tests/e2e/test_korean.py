@@ -13,7 +13,7 @@ from django.contrib.auth.models import User
 from django.urls import reverse
 from playwright.sync_api import Browser, Page
 
-from annotate.models import Comparison, Project
+from annotate.models import Comparison, Project, Response, ResponseScore
 from tests import scenery
 from tests.e2e.conftest import add_session
 
@@ -41,12 +41,21 @@ def addresses(project: Project, admin: User, comparisons: list[Comparison]) -> l
     run = scenery.make_run(dataset, base)
     scenery.make_metrics(run)
     model = scenery.finish_run(run)
+    other = scenery.make_run(dataset, base, state="running")
+    scenery.make_metrics(other, seed=1)
+    judge = scenery.finish_run(scenery.make_run(dataset, base, "reward"))
+    for comparison in comparisons:
+        for response, policy, score in ((comparison.response_a, base, 0.5), (comparison.response_b, model, 1.5)):
+            Response.objects.filter(pk=response.pk).update(model=policy)
+            ResponseScore.objects.create(response=response, model=judge, score=score)
     rooms = ["project_detail", "project_edit", "member_list", "import_list", "dataset_list", "dataset_new"]
     return [
         *map(reverse, ["home", "project_list", "run_list", "model_list", "model_add", "person_list", "account"]),
         *(reverse(name, args=[project.slug]) for name in [*rooms, "sampling_list", "compare"]),
         *(reverse(name, args=[row.pk]) for name, row in (("run_detail", failed), ("run_detail", run))),
         *(reverse(name, args=[row.pk]) for name, row in (("model_detail", model), ("dataset_detail", dataset))),
+        f"{reverse('run_detail', args=[run.pk])}?with={other.pk}",
+        reverse("model_win_rates", args=[judge.pk]),
         *(f"{reverse('run_new')}?method={method}" for method in ("reward", "dpo", "orpo")),
     ]
 
@@ -69,7 +78,7 @@ def look_at(page: Page, server: str, address: str, pictures: Path) -> list[str]:
     page.goto(server + address)
     assert page.locator("html").get_attribute("lang") == "ko"
     page.evaluate("document.querySelectorAll('main details:not(.relative)').forEach(part => { part.open = true; })")
-    name = address.strip("/").replace("/", "-").replace("?method=", "-") or "home"
+    name = address.strip("/").replace("/", "-").replace("?method=", "-").replace("?with=", "-with-") or "home"
     page.screenshot(path=pictures / f"{name}.png", full_page=True)
     found: list[str] = page.evaluate(FIND_OVERFLOW)
     return found

@@ -9,7 +9,7 @@ from django.contrib.auth.models import User
 from django.urls import reverse
 from playwright.sync_api import Browser
 
-from annotate.models import Comparison, Membership, Project, SamplingJob
+from annotate.models import Comparison, Membership, Project, Response, ResponseScore, SamplingJob
 from models_registry.models import WorkState
 from tests import scenery
 from tests.e2e.conftest import add_session
@@ -36,6 +36,13 @@ def paths(admin: User, project: Project, comparisons: list[Comparison]) -> list[
     scenery.make_metrics(run, 5)
     model = scenery.finish_run(run)
     failed = scenery.make_run(dataset, model, name=name("F"), state=WorkState.FAILED, cause=WORD, log_tail=WORD)
+    other = scenery.make_run(dataset, base, name=name("O"), state=WorkState.RUNNING)
+    scenery.make_metrics(other, 5, seed=1)
+    judge = scenery.finish_run(scenery.make_run(dataset, base, "reward", name=name("J")))
+    for comparison in comparisons:
+        for response, policy, score in ((comparison.response_a, base, 0.5), (comparison.response_b, model, 1.5)):
+            Response.objects.filter(pk=response.pk).update(model=policy)
+            ResponseScore.objects.create(response=response, model=judge, score=score)
     job = SamplingJob.objects.create(project=project, model_a=base, model_b=model, created_by=admin)
     alone = ["home", "project_list", "project_create", "run_list", "run_new", "model_list", "model_add", "person_list"]
     rooms = ["project_detail", "project_edit", "member_list", "import_list", "dataset_list", "dataset_new", "compare"]
@@ -43,6 +50,8 @@ def paths(admin: User, project: Project, comparisons: list[Comparison]) -> list[
         *map(reverse, [*alone, "account"]),
         *(reverse(room, args=[project.slug]) for room in [*rooms, "sampling_list"]),
         *(reverse("run_detail", args=[each.pk]) for each in (run, failed)),
+        f"{reverse('run_detail', args=[run.pk])}?with={other.pk}",
+        reverse("model_win_rates", args=[judge.pk]),
         *(reverse("model_detail", args=[each.pk]) for each in (base, model)),
         *(reverse(room, args=[dataset.pk]) for room in ("dataset_detail", "dataset_votes")),
         reverse("sampling_detail", args=[job.pk]),

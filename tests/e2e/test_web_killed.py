@@ -39,6 +39,7 @@ class Labeler(threading.Thread):
 
     def run(self) -> None:
         try:
+            self.insist("POST", f"{PROJECT}/guidelines/", {"number": 1})
             while not self.stopping.is_set():
                 pair = self.insist("POST", f"{PROJECT}/next/", {})["pair"]
                 if pair is None:

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
+from tests.e2e.conftest import wait_until_stored
 from tests.e2e.house import House, open_house, read_jsonl
 from tests.tiny_models import make_tiny_policy
 
@@ -60,6 +61,7 @@ def test_the_whole_loop(house: House, browser: Browser, tmp_path: Path) -> None:
     check_registry(lead, votes=len(rows))
 
     sample_two_responses(lead)
+    release_what_is_held(lead)
     judge_the_samples(mina)
     expect(lead.get_by_role("alert")).to_have_count(0)
 
@@ -83,6 +85,11 @@ def compare_by_keyboard(page: Page, keys: str) -> None:
     page.get_by_role("link", name="comparing").click()  # "Start comparing", later "Go on comparing"
     page.wait_for_url("**/compare/")
     page.wait_for_load_state()  # the keys are the script's
+    have_read = page.get_by_role("button", name="I have read them")
+    if have_read.count():  # the first time, the guidelines
+        have_read.click()
+        expect(page.locator("#answer-form")).to_be_visible()
+        page.wait_for_load_state()
     for key in keys:
         answer(page, key)
     photograph(page, "compare")
@@ -200,6 +207,15 @@ def sample_two_responses(page: Page) -> None:
     photograph(page, "sampling")
 
 
+def release_what_is_held(page: Page) -> None:
+    """Where a new model happens to name itself, its pair waits for a reviewer."""
+    page.goto(f"{PROJECT}/held/")
+    release = page.get_by_role("main").get_by_role("button", name="Release")
+    if release.count():
+        release.click()
+        expect(release).to_have_count(0)
+
+
 def judge_the_samples(page: Page) -> None:
     """After the pair that she holds already, the newest model's answers come first; who wrote them stays hidden."""
     compare_by_keyboard(page, "2")
@@ -209,12 +225,13 @@ def judge_the_samples(page: Page) -> None:
 
 
 def answer(page: Page, key: str) -> None:
-    """Judges the pair shown and waits until it is gone."""
+    """Judges the pair shown and waits until the server has the answer and the next pair is the labeler's."""
     token = page.locator("#answer-form input[name=token]").get_attribute("value")
     assert token
     page.keyboard.press(key)
     page.keyboard.press("Enter")
     expect(page.locator(f"#answer-form input[value='{token}']")).to_have_count(0)
+    wait_until_stored(page)
 
 
 def photograph(page: Page, name: str) -> None:
