@@ -34,17 +34,7 @@ _GROUPS = [
 ]
 """The page's parts: a title, and the fields below it."""
 
-
-_KEPT = (
-    "scale",
-    "rationale",
-    "settled_at",
-    "gold_rate",
-    "qualification_pairs",
-    "gold_bar",
-    "repeat_rate",
-    "repeat_after_days",
-)
+_KEPT = ("scale", "rationale", "settled_at", *Project.LED_SETTINGS)
 """Settings that a request may leave out."""
 
 
@@ -76,31 +66,7 @@ class ProjectForm(_ProjectModelForm):
 
     class Meta:
         model = Project
-        fields = [
-            "name",
-            "slug",
-            "description",
-            "languages",
-            "question",
-            "guidelines",
-            "scale",
-            "allows_equal",
-            "allows_both_bad",
-            "asks_safety",
-            "rationale",
-            "reason_tags",
-            "allows_rewrite",
-            "shows_lengths",
-            "holds_identity_leaks",
-            "votes_per_comparison",
-            "max_votes",
-            "settled_at",
-            "repeat_rate",
-            "repeat_after_days",
-            "gold_rate",
-            "qualification_pairs",
-            "gold_bar",
-        ]
+        fields = ["name", "slug", *Project.SETTINGS, *Project.LED_SETTINGS]
         labels = {"slug": _("Short name")}
         help_texts = {"question": _("Stands above each pair.")}
         widgets = {

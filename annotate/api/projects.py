@@ -51,23 +51,8 @@ class ProjectSerializer(serializers.ModelSerializer[Project]):
             "name",
             "axis_of",
             "axis",
-            "description",
-            "question",
-            "guidelines",
-            "votes_per_comparison",
-            "max_votes",
-            "settled_at",
-            "scale",
-            "allows_equal",
-            "allows_both_bad",
-            "asks_safety",
+            *Project.SETTINGS,
             "choices",
-            "rationale",
-            "reason_tags",
-            "allows_rewrite",
-            "shows_lengths",
-            "holds_identity_leaks",
-            "languages",
             "created_at",
             "archived_at",
         ]
@@ -99,14 +84,7 @@ class LedProjectSerializer(ProjectSerializer):
     """What those who lead a project see besides."""
 
     class Meta(ProjectSerializer.Meta):
-        fields = [
-            *ProjectSerializer.Meta.fields,
-            "gold_rate",
-            "qualification_pairs",
-            "gold_bar",
-            "repeat_rate",
-            "repeat_after_days",
-        ]
+        fields = [*ProjectSerializer.Meta.fields, *Project.LED_SETTINGS]
         read_only_fields = fields
 
 
@@ -119,31 +97,7 @@ class ProjectSettingsSerializer(serializers.ModelSerializer[Project]):
 
     class Meta:
         model = Project
-        fields = [
-            "axis",
-            "description",
-            "question",
-            "guidelines",
-            "votes_per_comparison",
-            "max_votes",
-            "settled_at",
-            "scale",
-            "allows_equal",
-            "allows_both_bad",
-            "asks_safety",
-            "rationale",
-            "reason_tags",
-            "allows_rewrite",
-            "shows_lengths",
-            "holds_identity_leaks",
-            "languages",
-            "repeat_rate",
-            "repeat_after_days",
-            "gold_rate",
-            "qualification_pairs",
-            "gold_bar",
-            "archived",
-        ]
+        fields = ["axis", *Project.SETTINGS, *Project.LED_SETTINGS, "archived"]
 
     def update(self, instance: Project, validated_data: dict[str, Any]) -> Project:
         """Sets the values; the service stores them."""

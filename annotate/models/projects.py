@@ -180,6 +180,28 @@ class Project(models.Model):
             models.CheckConstraint(condition=Q(parent=None) | ~Q(axis=""), name="axis_has_name"),
         ]
 
+    SETTINGS = (
+        "description",
+        "languages",
+        "question",
+        "guidelines",
+        "scale",
+        "allows_equal",
+        "allows_both_bad",
+        "asks_safety",
+        "rationale",
+        "reason_tags",
+        "allows_rewrite",
+        "shows_lengths",
+        "holds_identity_leaks",
+        "votes_per_comparison",
+        "max_votes",
+        "settled_at",
+    )
+    """What whoever leads the project sets and every member may read."""
+    LED_SETTINGS = ("gold_rate", "qualification_pairs", "gold_bar", "repeat_rate", "repeat_after_days")
+    """The same, but labelers are not told: how they themselves are checked."""
+
     def __str__(self) -> str:
         return self.name
 

@@ -22,8 +22,11 @@ def address(live_server: Any, project: Project) -> str:
 def at_work(sign_in_browser: SignIn, labeler: User, page: Page, comparisons: list[Comparison], address: str) -> Page:
     """The labeler's page with the first of four pairs, the second fetched ahead."""
     sign_in_browser(labeler)
-    with page.expect_response(is_ahead):
+    with page.expect_response(is_ahead) as fetched:
         page.goto(address)
+    fetched.value.finished()
+    # Its text reaches the script a task later; two frames are more than that.
+    page.evaluate("() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
     return page
 
 
