@@ -14,6 +14,8 @@ from annotate.selectors.totals import Totals, count_totals, get_totals, keep
 
 _LOOK_AHEAD = 500
 """Fewer pairs than these that wait for a labeler of a large project are counted one by one."""
+_REACH_KEPT_S = 30
+"""What others take of so many pairs shows that much later at the least: it is counted for each labeler anew."""
 _AT_ONCE = 10
 
 
@@ -76,7 +78,7 @@ def count_waiting(project: Project, labeler: User, *, met: int) -> tuple[Totals,
         ordinary = _count_open(project, labeler, totals)
         return ordinary + count_gold(ordinary) + met
 
-    reach = keep(f"reach:{project.pk}:{labeler.pk}", count_reach, lambda _reach: totals.kept_s)
+    reach = keep(f"reach:{project.pk}:{labeler.pk}", count_reach, lambda _reach: max(totals.kept_s, _REACH_KEPT_S))
     return totals, max(reach - met, few), 0
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 from django.contrib.auth.models import User
 from django.core.signals import request_finished, request_started
 from django.test import Client
@@ -54,6 +56,23 @@ def add_session(context: BrowserContext, url: str, user: User) -> None:
 def wait_until_stored(page: Page) -> None:
     """The next pair stands there before the server has the answer; this waits for its receipt."""
     expect(page.locator("#desk[data-sending]")).to_have_count(0)
+
+
+def check_axe(page: Page, **options: Any) -> None:
+    """Fails with the rules broken and where, be it serious or not."""
+    broken = Axe().run(page, options=options or None).response["violations"]
+    assert not broken, (page.url, [(rule["id"], [node["html"][:200] for node in rule["nodes"]]) for rule in broken])
+
+
+def photograph(page: Page, name: str) -> None:
+    """Wide and narrow, for people to look at, where LOOK names a folder."""
+    if folder := os.environ.get("LOOK"):
+        before = page.viewport_size
+        for width, height in ((1280, 800), (390, 844)):
+            page.set_viewport_size({"width": width, "height": height})
+            page.screenshot(path=Path(folder) / f"{name}-{width}.png", full_page=True, caret="initial")
+        if before:
+            page.set_viewport_size(before)
 
 
 @pytest.fixture(autouse=True)

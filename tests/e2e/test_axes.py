@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,7 +12,7 @@ from playwright.sync_api import Page, expect
 from annotate.models import Comparison, Judgment, Project
 from annotate.services.axes import add_axis
 from tests.annotate.votes import vote
-from tests.e2e.conftest import SignIn
+from tests.e2e.conftest import SignIn, check_axe, photograph
 
 
 @pytest.fixture
@@ -29,12 +27,6 @@ def at_work(sign_in_browser: SignIn, labeler: User, page: Page, safety: Project,
     page.goto(f"{live_server.url}/projects/{safety.slug}/compare/")
     expect(page.get_by_text("Question 1?")).to_be_visible()
     return page
-
-
-def photograph(page: Page, name: str) -> None:
-    """For people to look at, where SCREENSHOTS names a folder."""
-    if folder := os.environ.get("SCREENSHOTS"):
-        page.screenshot(path=Path(folder) / f"axes-{name}.png", caret="initial")
 
 
 def get_votes() -> list[tuple[str, str]]:
@@ -78,7 +70,7 @@ def test_a_contradiction_is_asked_again(at_work: Page) -> None:
     expect(page.get_by_role("alert").filter(has_text="Is that what you mean?")).to_be_visible()
     expect(page.get_by_label("Only the right one is safe")).to_be_checked()
     photograph(page, "contradiction")
-    assert not Axe().run(page).response["violations"]
+    check_axe(page)
     assert get_votes() == []
     question.evaluate("box => { box.dataset.seen = ''; }")
     page.keyboard.press("Enter")  # the same again is no yes
@@ -113,7 +105,7 @@ def test_arrows_switch_the_axis_and_keep_the_pair(at_work: Page, project: Projec
     expect(page.get_by_text("Which response is better?")).to_be_visible()
     expect(page.get_by_text("Question 2?")).to_be_visible()
     expect(page.locator("#axes [aria-current=page]")).to_have_text("Overall 4 left")
-    assert not Axe().run(page).response["violations"]
+    check_axe(page)
     page.keyboard.press("?")
     expect(page.get_by_role("dialog", name="Guidelines")).to_contain_text("switch to another axis")
     page.keyboard.press("ArrowUp")  # in a sheet the arrows scroll

@@ -5,14 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 from django.contrib.auth.models import User
 from playwright.sync_api import Browser, BrowserContext, Page, Route, expect
 
 from annotate.models import Assignment, Choice, Comparison, Judgment, Project
 from annotate.services.judgments import submit_judgment
 from tests.conftest import MakeComparison
-from tests.e2e.conftest import SignIn, add_session, wait_until_stored
+from tests.e2e.conftest import SignIn, add_session, check_axe, wait_until_stored
 
 ARABIC = "كيف أطبخ الأرز؟\n\n- اغسل الأرز\n- أضف الماء"
 KOREAN = "밥은 쌀을 씻고 물을 맞춘 뒤 **약한 불**에서 뜸을 들이면 됩니다."
@@ -342,8 +341,7 @@ def test_no_barrier_and_nothing_beyond_the_edge(
     add_session(context, live_server.url, labeler)
     page = context.new_page()
     page.goto(address)
-    results = Axe().run(page)
-    assert results.violations_count == 0, results.generate_report()
+    check_axe(page)
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     boxes = [page.get_by_label(str(choice.label)).bounding_box() for choice in Project().choices]
     assert all(box and box["width"] >= 24 and box["height"] >= 24 for box in boxes)
@@ -362,6 +360,6 @@ def test_no_barrier_and_nothing_beyond_the_edge(
         page.get_by_label("Left is slightly better").check()
         page.get_by_role("button", name="Submit").click()
     expect(page.get_by_role("heading", name="Nothing left for you")).to_be_visible()
-    assert Axe().run(page).violations_count == 0
+    check_axe(page)
     context.close()
     assert get_votes() == ["left_slightly"]

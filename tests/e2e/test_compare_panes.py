@@ -5,13 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 from django.contrib.auth.models import User
 from playwright.sync_api import BrowserContext, Page, expect
 
 from annotate.models import Comparison, Judgment, Project
 from tests.conftest import MakeComparison
-from tests.e2e.conftest import SignIn, wait_until_stored
+from tests.e2e.conftest import SignIn, check_axe, wait_until_stored
 
 TURNS = [{"role": "assistant" if number % 2 else "user", "content": f"Turn {number}."} for number in range(5)]
 
@@ -48,8 +47,7 @@ def test_differences_are_framed_word_by_word_and_taken_away_again(
     expect(page.locator("#left-text del .formula")).to_have_count(1)
     expect(page.locator("[data-diff-note]")).to_contain_text("Dashed frame")
     expect(page.get_by_role("button", name="Differences")).to_have_attribute("aria-pressed", "true")
-    results = Axe().run(page)
-    assert results.violations_count == 0, results.generate_report()
+    check_axe(page)
     page.keyboard.press("d")
     assert page.locator("#left-text").inner_html() == before
     expect(page.locator("[data-diff-note]")).to_be_empty()
@@ -225,7 +223,7 @@ def test_reasons_survive_a_reload_and_are_sent_whole_after_a_lost_connection(
     page.get_by_label("Why, in your words").fill("한 문장이면 z 충분해요")
     page.get_by_text("Write a better answer").click()
     page.get_by_label("Your answer to the prompt").fill("Better.\nMuch better.")
-    assert Axe().run(page).violations_count == 0
+    check_axe(page)
     page.reload()
     expect(page.get_by_label("Why, in your words")).to_have_value("한 문장이면 z 충분해요")
     expect(page.get_by_label("Left is slightly better")).to_be_checked()

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
 from typing import Any
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 from django.contrib.auth.models import User
 from playwright.sync_api import Browser, Page, expect
 
 from annotate.models import Assignment, Grade, Judgment, Project
 from annotate.services.gold import make_gold
 from tests.conftest import MakeComparison
-from tests.e2e.conftest import SignIn, add_session
+from tests.e2e.conftest import SignIn, add_session, check_axe, photograph
 
 
 @pytest.fixture
@@ -32,20 +29,6 @@ def gold_project(project: Project, admin: User, make_comparison: MakeComparison)
     for _number in range(3):
         make_comparison()
     return project
-
-
-def photograph(page: Page, name: str) -> None:
-    """For looking at, where GOLD_SHOTS names a folder."""
-    if folder := os.environ.get("GOLD_SHOTS"):
-        for width, height in ((1280, 800), (390, 844)):
-            page.set_viewport_size({"width": width, "height": height})
-            page.screenshot(path=Path(folder) / f"{name}-{width}.png", full_page=True)
-        page.set_viewport_size({"width": 1280, "height": 800})
-
-
-def check_axe(page: Page) -> None:
-    found = Axe().run(page).response["violations"]
-    assert not found, [(each["id"], [node["html"] for node in each["nodes"]]) for each in found]
 
 
 def wait_for_votes(page: Page, labeler: User, count: int) -> None:

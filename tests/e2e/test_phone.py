@@ -6,13 +6,12 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 from django.contrib.auth.models import User
 from playwright.sync_api import Browser, Page, expect
 
 from annotate.models import Judgment, Project
 from tests.conftest import MakeComparison
-from tests.e2e.conftest import add_session, wait_until_stored
+from tests.e2e.conftest import add_session, check_axe, wait_until_stored
 from tests.e2e.test_korean import FIND_OVERFLOW
 
 SCRIPTS = {
@@ -78,7 +77,7 @@ def test_answers_stay_in_sight_and_cover_nothing(
         seen.add(page.evaluate("document.activeElement.id || document.activeElement.name"))
     assert {"left-text", "right-text", "rationale", "choice"} <= seen
     assert page.evaluate(FIND_OVERFLOW) == []
-    assert Axe().run(page).violations_count == 0
+    check_axe(page)
     left = page.locator("#left-title").bounding_box()
     assert left and page.locator(".response-left").evaluate("node => node.getBoundingClientRect().height") > 200
     page.locator("input[value=right_slightly]").tap()

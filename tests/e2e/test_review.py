@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
 from typing import Any
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 from django.contrib.auth.models import User
 from playwright.sync_api import Browser, Page, expect
 
@@ -26,7 +23,7 @@ from annotate.selectors.review import see_pair
 from annotate.services.projects import add_member, update_project
 from tests.annotate.votes import vote
 from tests.conftest import MakeComparison
-from tests.e2e.conftest import SignIn, add_session
+from tests.e2e.conftest import SignIn, add_session, check_axe, photograph
 from tests.scenery import make_model
 
 
@@ -45,20 +42,6 @@ def contested(project: Project, comparisons: list[Comparison], labeler: User, te
         vote(comparison, teammate, "b", "significantly")
     Flag.objects.create(comparison=comparisons[1], labeler=labeler, reason="broken", note="It ends in the middle.")
     return comparisons[:2]
-
-
-def photograph(page: Page, name: str) -> None:
-    """For looking at, where REVIEW_SHOTS names a folder."""
-    if folder := os.environ.get("REVIEW_SHOTS"):
-        for width, height in ((1280, 800), (390, 844)):
-            page.set_viewport_size({"width": width, "height": height})
-            page.screenshot(path=Path(folder) / f"{name}-{width}.png", full_page=True)
-        page.set_viewport_size({"width": 1280, "height": 800})
-
-
-def check_axe(page: Page) -> None:
-    found = Axe().run(page).response["violations"]
-    assert not found, [(each["id"], [node["html"] for node in each["nodes"]]) for each in found]
 
 
 def test_a_whole_adjudication_by_keyboard(
