@@ -7,6 +7,7 @@ MODEL_ROOTS         folders, separated by commas, that hold model folders to reg
 PORT                port of the web server (default 8000)
 TRUSTED_PROXIES     how many proxies stand before the web server and write X-Forwarded-For (default 0: the header is
                     ignored); failed logins are counted by the address that the outermost of them saw
+METRICS_TOKEN       what Prometheus must show to read /metrics (default none: /metrics is not there)
 SECRET_KEY          made at first start and kept in DATA_DIR when not given
 DEBUG, ALLOWED_HOSTS, CSRF_TRUSTED_ORIGINS, SECURE (1 behind TLS), TIME_ZONE
 """
@@ -18,13 +19,15 @@ import environ
 from django.utils.translation import gettext_lazy as _
 
 from config.secrets import load_secret_key
-from config.startup import prepare_data_dir, read_port
+from config.startup import prepare_data_dir, read_port, read_token
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 env = environ.Env()
 
 DATA_DIR = prepare_data_dir(env("DATA_DIR", default=str(BASE_DIR / "data")))
+HOST = env("HOST", default="127.0.0.1")
 PORT = read_port(env("PORT", default="8000"))
+WEB_WORKERS = env.int("WEB_WORKERS", default=1)
 DEBUG = env.bool("DEBUG", default=False)
 SECRET_KEY = env("SECRET_KEY", default="") or load_secret_key(DATA_DIR / "secret_key")
 ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["127.0.0.1", "localhost", "[::1]"])
@@ -52,6 +55,8 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
+    # First, so that it sees every answer, those of the ones below too.
+    "config.metrics.count_requests",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "csp.middleware.CSPMiddleware",
@@ -162,6 +167,8 @@ CONTENT_SECURITY_POLICY = {
         "frame-ancestors": ["'none'"],
     }
 }
+# For Prometheus; without it /metrics is not there.
+METRICS_TOKEN = read_token("METRICS_TOKEN", env("METRICS_TOKEN", default=""))
 DATA_UPLOAD_MAX_MEMORY_SIZE = 5 * 1024 * 1024
 FILE_UPLOAD_TEMP_DIR = None
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+SHORTEST_TOKEN = 20
+
 
 def prepare_data_dir(text: str) -> Path:
     """The folder for all that is written, made if it is missing; ends the program where that cannot be."""
@@ -23,3 +25,10 @@ def read_port(text: str) -> int:
     if not (text.isascii() and text.isdigit() and 1 <= int(text) <= 65535):
         raise SystemExit(f"PORT={text} is no port: a whole number from 1 to 65535.")
     return int(text)
+
+
+def read_token(name: str, text: str) -> str:
+    """Empty, or long enough that nobody guesses it."""
+    if text and len(text) < SHORTEST_TOKEN:
+        raise SystemExit(f"{name} is shorter than {SHORTEST_TOKEN} characters and could be guessed.")
+    return text

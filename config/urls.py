@@ -16,6 +16,7 @@ pages = [
     path("", views.home, name="home"),
     path("healthz", views.healthz, name="healthz"),
     path("readyz", views.readyz, name="readyz"),
+    path("metrics", views.metrics, name="metrics"),
     path("language/", login_not_required(require_POST(set_language)), name="set_language"),
     path("", include("annotate.urls")),
     path("", include("training.urls")),

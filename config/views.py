@@ -3,26 +3,30 @@
 from __future__ import annotations
 
 import logging
+import secrets
 import sys
 from datetime import timedelta
 from typing import cast
 
+from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth.decorators import login_not_required
 from django.contrib.auth.models import User
 from django.db import connection
-from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.debug import sensitive_variables
 from django.views.decorators.http import require_GET, require_http_methods, require_POST, require_safe
 from knox.models import get_token_model
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_1_0_0
 
 from annotate.permissions import admin_required
 from config import people
 from config.doctor import find_hindrance
 from config.forms import PersonForm, TokenForm
+from config.metrics import write_exposition
 from config.overview import describe_house
 from models_registry.disk import is_disk_full
 
@@ -63,6 +67,20 @@ def readyz(request: HttpRequest) -> HttpResponse:
         log.warning("not ready: %s: %s", hindrance.subject, hindrance.text)
         return JsonResponse({"status": "not ready", "subject": hindrance.subject}, status=503)
     return JsonResponse({"status": "ready"})
+
+
+@login_not_required
+@require_safe
+@never_cache
+def metrics(request: HttpRequest) -> HttpResponse:
+    """For Prometheus, which shows METRICS_TOKEN; no person's session or token opens it. Not there when none is set."""
+    if not settings.METRICS_TOKEN:
+        raise Http404
+    shown = request.headers.get("Authorization", "").encode()
+    if not secrets.compare_digest(shown, f"Bearer {settings.METRICS_TOKEN}".encode()):
+        asked = {"WWW-Authenticate": "Bearer"}
+        return HttpResponse("METRICS_TOKEN is wanted.\n", status=401, headers=asked, content_type="text/plain")
+    return HttpResponse(write_exposition(), content_type=CONTENT_TYPE_PLAIN_1_0_0)
 
 
 @login_not_required

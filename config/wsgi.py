@@ -1,4 +1,4 @@
-"""The web server's entry: ``gunicorn config.wsgi`` (see Makefile for the flags)."""
+"""The web server's entry: ``gunicorn config.wsgi`` (see config/gunicorn.py)."""
 
 import os
 

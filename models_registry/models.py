@@ -10,7 +10,7 @@ from django.utils.translation import gettext_lazy as _
 
 from models_registry.work import LeasedWork, WorkState
 
-__all__ = ["LeasedWork", "ModelImport", "ModelKind", "ModelVersion", "WorkState"]
+__all__ = ["LeasedWork", "ModelImport", "ModelKind", "ModelVersion", "WorkState", "Worker"]
 
 
 class ModelKind(models.TextChoices):
@@ -66,3 +66,16 @@ class ModelImport(LeasedWork):
 
     class Meta(LeasedWork.Meta):
         pass
+
+
+class Worker(models.Model):
+    """A worker process and when it last said that it lives; see workers.py. Says nothing about what it works on."""
+
+    name = models.CharField(max_length=200, unique=True, help_text="As celery names it: gpu-1@host.")
+    queues = models.CharField(max_length=100, help_text="With commas between them.")
+    is_leaving = models.BooleanField(default=False, help_text="Asked to leave; it takes nothing new.")
+    started_at = models.DateTimeField()
+    seen_at = models.DateTimeField()
+
+    def __str__(self) -> str:
+        return self.name

@@ -9,6 +9,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import timedelta
 from functools import partial
 from typing import Any
@@ -28,10 +29,14 @@ from models_registry.services import prepare_model
 from models_registry.slots import Slot
 from models_registry.supervisor import Supervisor
 from models_registry.work import LeasedWork
+from models_registry.workers import beat, sign_off
 
 log = logging.getLogger(__name__)
 
-_leaving = threading.Event()
+_leaving, _gone = threading.Event(), threading.Event()
+_rounds: list[threading.Thread] = []
+_GOODBYE_S = 5.0
+"""How long a worker that leaves waits for the database to take note of it."""
 
 
 @shared_task(name=TASK_NAME)
@@ -116,8 +121,10 @@ def _insist(write: Callable[[], None]) -> None:
 
 
 @worker_ready.connect
-def _start_reconciling(**_kwargs: Any) -> None:
-    threading.Thread(target=_reconcile_for_ever, name="reconcile", daemon=True).start()
+def _start_rounds(sender: Any, **_kwargs: Any) -> None:
+    name, queues = sender.hostname, sorted(sender.app.amqp.queues.consume_from)
+    _rounds.append(threading.Thread(target=_go_rounds, args=(name, queues), name="rounds", daemon=True))
+    _rounds[-1].start()
 
 
 @worker_shutting_down.connect
@@ -129,20 +136,32 @@ def _tell_pool(**_kwargs: Any) -> None:
 @worker_shutdown.connect
 def _clear_up(**_kwargs: Any) -> None:
     stop_draining()
+    _gone.set()
+    for thread in _rounds:
+        thread.join(timeout=_GOODBYE_S)
 
 
-def _reconcile_for_ever() -> None:
-    """In the worker's main process. The first round calls for all that waits: hints may be lost with a broker."""
+def _go_rounds(name: str, queues: list[str]) -> None:
+    """In the worker's main process: says that it lives, and reconciles for as long as it takes new work.
+
+    The first round calls for all that waits: hints may be lost with a broker.
+    """
     resend_after: timedelta | None = timedelta(0)
-    while not _leaving.is_set():
+    while not _gone.is_set():
+        is_leaving = _leaving.is_set()
         try:
-            leases.reconcile(resend_after=resend_after)
-            resend_after = None
+            beat(name, queues, is_leaving=is_leaving)
+            if not is_leaving:
+                leases.reconcile(resend_after=resend_after)
+                resend_after = None
         except Exception:  # a database that is away for a moment must not end this thread
             log.exception("Reconciling failed; trying again")
         finally:
             connection.close()
-        _leaving.wait(settings.RECONCILE_SECONDS)
+        (_gone if is_leaving else _leaving).wait(settings.RECONCILE_SECONDS)
+    with suppress(DatabaseError, InterfaceError):  # then the row grows stale
+        sign_off(name)
+    connection.close()
 
 
 leases.register_program(ModelImport, prepare_model, slot="import")

@@ -23,6 +23,7 @@ from django.db import connection
 from config.broker import build_files_options
 from models_registry import hints, leases
 from models_registry.models import ModelImport
+from models_registry.workers import list_workers
 from tests.models_registry.conftest import MakeWork
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -198,8 +199,16 @@ def test_drained_worker_gives_its_work_back(work: ModelImport, start_worker: Sta
     """SIGTERM, as on a restart of the service: the program saves and leaves, the row waits for the next worker."""
     worker = start_worker()
     wait_for_step(work, 12)
+    (seen,) = list_workers()
+    assert (seen.name.partition("@")[0], seen.queues, seen.is_alive, seen.is_leaving) == (
+        "chaos0",
+        ["gpu"],
+        True,
+        False,
+    )
     worker.terminate()
     assert worker.wait(timeout=15) == 0
+    assert list_workers() == []  # it signed off
     waiting = read(work)
     assert (waiting.state, waiting.crashes) == ("queued", 0)
     start_worker()

@@ -29,7 +29,7 @@ class Command(BaseCommand):
     help = "Prepares and runs the web server and the workers in the foreground."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--host", default=os.environ.get("HOST", "127.0.0.1"))
+        parser.add_argument("--host", default=settings.HOST)
         parser.add_argument("--no-demo", action="store_true", help="No demo accounts, sample project or demo model.")
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -62,17 +62,7 @@ def list_services(host: str) -> list[Service]:
     # A demo in a container often runs as root; celery's page-long warning about it would drown the passwords.
     python = [sys.executable, "-W", "ignore:You're running the worker with superuser privileges"]
     celery = [*python, "-m", "celery", "-A", "config", "-q", "worker", "--without-gossip", "--without-mingle"]
-    web = [*python, "-m", "gunicorn", "config.wsgi", "-b", f"{host}:{settings.PORT}", "-k", "gthread"]
-    # One process with threads: on SQLite more processes were slower and on two cores they gain nothing (DECISIONS.md).
-    web += [
-        "-w",
-        os.environ.get("WEB_WORKERS", "1"),
-        "--threads",
-        "8",
-        "--graceful-timeout",
-        "5",
-        "--no-control-socket",
-    ]
+    web = [*python, "-m", "gunicorn", "-c", "python:config.gunicorn", "-b", f"{host}:{settings.PORT}", "config.wsgi"]
     return [
         Service("web", web),
         Service("worker", [*celery, "-Q", "short", "-c", "1", "-n", "short@%h", "-l", "WARNING"]),
