@@ -17,6 +17,7 @@ from annotate.api.projects import ProgressSerializer
 from annotate.models import Assignment, Choice, Flag, FlagReason, Judgment, Project, Safety, SkipReason
 from annotate.models.projects import MAX_TAG, MAX_TAGS
 from annotate.permissions import can_review, get_labeler, get_project_or_404
+from annotate.selectors.blindness import WHY, find_held_back
 from annotate.selectors.guidelines import find_current, find_unread
 from annotate.selectors.history import list_judgments
 from annotate.selectors.progress import find_undoable, measure_progress
@@ -194,8 +195,24 @@ DISPLAY_FIELDS = [
 ]
 
 
+SAID_FIELDS = [
+    "choice",
+    "grade",
+    "side",
+    "safety",
+    "skip_reason",
+    "rationale",
+    "reason_tags",
+    "rewrite",
+    "winner",
+    "safe",
+]
+
+
 class ReviewerJudgmentSerializer(JudgmentSerializer):
-    """What a reviewer sees besides."""
+    """What a reviewer sees besides. What was said is null where ``held_back`` says why they may not know it yet."""
+
+    held_back = serializers.SerializerMethodField()
 
     class Meta(JudgmentSerializer.Meta):
         fields = [
@@ -205,8 +222,18 @@ class ReviewerJudgmentSerializer(JudgmentSerializer):
             "safe",
             "surplus",
             *DISPLAY_FIELDS,
+            "held_back",
         ]
         read_only_fields = fields
+
+    def get_held_back(self, judgment: Judgment) -> str:
+        others = judgment.labeler != self.context["request"].user
+        return str(WHY) if others and judgment.comparison_id in self.context.get("silent", ()) else ""
+
+    def to_representation(self, instance: Judgment) -> dict[str, Any]:
+        """Without what was said where it is held back."""
+        shown = super().to_representation(instance)
+        return shown | (dict.fromkeys(SAID_FIELDS) if shown["held_back"] else {})
 
 
 class LabelingView(APIView):
@@ -324,6 +351,17 @@ class JudgmentListView(LabelingView, generics.ListAPIView[Judgment]):
         """Your own judgments, undone ones too; everybody's for a reviewer. Newest first."""
         labeler, project = self.find_place(self.kwargs["slug"])
         return list_judgments(project, labeler)
+
+    def paginate_queryset(self, queryset: QuerySet[Judgment]) -> list[Judgment]:  # type: ignore[override]
+        self.rows = super().paginate_queryset(queryset) or []
+        return self.rows
+
+    def get_serializer_context(self) -> dict[str, Any]:
+        context = {**super().get_serializer_context()}
+        if rows := getattr(self, "rows", None):
+            labeler, project = self.find_place(self.kwargs["slug"])
+            context["silent"] = find_held_back(project, labeler, {row.comparison_id for row in rows})
+        return context
 
     def _reviews(self) -> bool:
         if getattr(self, "swagger_fake_view", False):

@@ -16,6 +16,7 @@ from rest_framework.views import APIView
 from annotate.api.compare import LabelingView
 from annotate.models import Comparison, GoldAnswer, Grade, Project, StandingDecision
 from annotate.permissions import get_labeler, get_project_or_404, require_review
+from annotate.selectors.blindness import WHY, find_held_back
 from annotate.selectors.gold import GoldFigures, LabelerRecord, find_record, list_gold, list_records
 from annotate.selectors.standing import Pause, describe_pause, find_pause, list_decisions
 from annotate.services.gold import MAX_EXPLANATION, GoldError, change_gold, make_gold, unmake_gold
@@ -23,12 +24,24 @@ from annotate.services.standing import MAX_WORDS, StandingError, appeal, decide_
 
 
 class GoldSerializer(serializers.ModelSerializer[GoldAnswer]):
+    """``winner``, ``grade`` and ``explanation`` are null where ``held_back`` says why you may not see them yet."""
+
     created_by = serializers.CharField(source="created_by.username", read_only=True)
+
+    held_back = serializers.SerializerMethodField()
 
     class Meta:
         model = GoldAnswer
-        fields = ["comparison", "winner", "grade", "explanation", "is_active", "created_by", "created_at"]
+        fields = ["comparison", "winner", "grade", "explanation", "is_active", "created_by", "created_at", "held_back"]
         read_only_fields = fields
+
+    def get_held_back(self, gold: GoldAnswer) -> str:
+        return str(WHY) if gold.comparison_id in self.context.get("silent", ()) else ""
+
+    def to_representation(self, instance: GoldAnswer) -> dict[str, Any]:
+        """Without the answer where it is held back."""
+        shown = super().to_representation(instance)
+        return shown | (dict.fromkeys(("winner", "grade", "explanation")) if shown["held_back"] else {})
 
 
 class GoldFiguresSerializer(serializers.Serializer[GoldFigures]):
@@ -133,8 +146,10 @@ class GoldListView(ReviewerView):
     @extend_schema(responses=GoldFiguresSerializer(many=True), tags=["gold"])
     def get(self, request: Request, slug: str) -> Response:
         """All gold pairs, those that most fail first."""
-        rows = list_gold(self.find_project(slug)[1])
-        return Response(GoldFiguresSerializer(rows, many=True).data)  # type: ignore[arg-type]
+        user, project = self.find_project(slug)
+        rows = list_gold(project)
+        silent = find_held_back(project, user, [row.gold.comparison_id for row in rows])
+        return Response(GoldFiguresSerializer(rows, many=True, context={"silent": silent}).data)  # type: ignore[arg-type]
 
     @extend_schema(request=NewGoldSerializer, responses={201: GoldSerializer}, tags=["gold"])
     def post(self, request: Request, slug: str) -> Response:
@@ -153,10 +168,14 @@ class GoldView(ReviewerView):
         require_review(user, gold.comparison.project)
         return user, gold
 
+    def show(self, user: User, gold: GoldAnswer) -> Response:
+        silent = find_held_back(gold.comparison.project, user, [gold.comparison_id])
+        return Response(GoldSerializer(gold, context={"silent": silent}).data)
+
     @extend_schema(responses=GoldSerializer, tags=["gold"])
     def get(self, request: Request, pk: int) -> Response:
         """The known answer to a comparison."""
-        return Response(GoldSerializer(self.find_gold(pk)[1]).data)
+        return self.show(*self.find_gold(pk))
 
     @extend_schema(request=GoldChangeSerializer, responses=GoldSerializer, tags=["gold"])
     def patch(self, request: Request, pk: int) -> Response:
@@ -167,7 +186,7 @@ class GoldView(ReviewerView):
         values = dict(asked.validated_data)
         if "grade" in values:
             values["grade"] = Grade(values["grade"])
-        return Response(GoldSerializer(change_gold(gold=gold, by=by, **values)).data)
+        return self.show(by, change_gold(gold=gold, by=by, **values))
 
     @extend_schema(responses={204: None}, tags=["gold"])
     def delete(self, request: Request, pk: int) -> Response:

@@ -15,6 +15,7 @@ from rest_framework.views import APIView
 from annotate.api.review import OpenFlagSerializer
 from annotate.models import Comparison
 from annotate.permissions import get_labeler, get_project_or_404, require_review
+from annotate.selectors.blindness import find_silent
 from annotate.selectors.held import list_held
 from annotate.services.identity import NotHeldError, drop_comparison, release_comparison
 
@@ -22,6 +23,8 @@ _DECISIONS = {"release": release_comparison, "drop": drop_comparison}
 
 
 class HeldSerializer(serializers.ModelSerializer[Comparison]):
+    """Without the notes of labelers on a pair that waits for your own answer."""
+
     flags = serializers.SerializerMethodField()
 
     class Meta:
@@ -31,7 +34,10 @@ class HeldSerializer(serializers.ModelSerializer[Comparison]):
 
     @extend_schema_field(OpenFlagSerializer(many=True))
     def get_flags(self, comparison: Comparison) -> Any:
-        return OpenFlagSerializer((comparison.original or comparison).open_flags, many=True).data  # type: ignore[attr-defined]
+        flags = OpenFlagSerializer((comparison.original or comparison).open_flags, many=True).data  # type: ignore[attr-defined]
+        if comparison.pk not in self.context.get("silent", ()):
+            return flags
+        return [flag | ({"note": ""} if flag["labeler"] else {}) for flag in flags]
 
 
 class HoldDecisionSerializer(serializers.Serializer[Any]):
@@ -56,6 +62,16 @@ class HeldListView(generics.ListAPIView[Comparison]):
         project = get_project_or_404(user, self.kwargs["slug"])
         require_review(user, project)
         return list_held(project)
+
+    def paginate_queryset(self, queryset: QuerySet[Comparison]) -> list[Comparison]:  # type: ignore[override]
+        self.held = super().paginate_queryset(queryset) or []
+        return self.held
+
+    def get_serializer_context(self) -> dict[str, Any]:
+        context = {**super().get_serializer_context()}
+        if held := getattr(self, "held", None):
+            context["silent"] = find_silent(held[0].project, get_labeler(self.request), held)
+        return context
 
 
 class HoldView(APIView):

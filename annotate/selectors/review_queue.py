@@ -28,10 +28,11 @@ class Kind(TextChoices):
 
 @dataclass(frozen=True)
 class Wanted:
-    """A part of the queue: whose votes or flags, and words that stand in prompt or responses."""
+    """A part of the queue: whose votes or flags, words that stand in prompt or responses, and among which pairs."""
 
     labeler: User | None = None
     search: str = ""
+    among: tuple[int, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,7 @@ def list_conflicts(project: Project, wanted: Wanted) -> Rows:
         theirs = said.filter(comparison=OuterRef("comparison"), labeler=wanted.labeler)
         said = said.filter(Exists(theirs))
     tallies = (
-        _search(said, project, wanted)
+        _narrow(said, project, wanted)
         .values("comparison")
         .annotate(
             a=Count("pk", filter=Q(winner="a")),
@@ -88,7 +89,7 @@ def list_flagged(project: Project, wanted: Wanted) -> Rows:
     flags = Flag.objects.filter(comparison__project=project, resolved_at=None)
     if wanted.labeler:
         flags = flags.filter(labeler=wanted.labeler)
-    rows: Rows = _search(flags, project, wanted).values("comparison").annotate(first=Min("pk")).order_by("first")
+    rows: Rows = _narrow(flags, project, wanted).values("comparison").annotate(first=Min("pk")).order_by("first")
     return rows
 
 
@@ -98,7 +99,7 @@ def list_missed(project: Project, wanted: Wanted) -> Rows:
     missed = missed.filter(~Exists(Adjudication.objects.filter(comparison=OuterRef("comparison"))))
     if wanted.labeler:
         missed = missed.filter(labeler=wanted.labeler)
-    rows: Rows = _search(missed, project, wanted).values("comparison").annotate(misses=Count("pk"))
+    rows: Rows = _narrow(missed, project, wanted).values("comparison").annotate(misses=Count("pk"))
     return rows.order_by("-misses", "comparison")
 
 
@@ -108,7 +109,7 @@ def list_decided(project: Project, wanted: Wanted) -> Rows:
     if wanted.labeler:
         theirs = Judgment.objects.filter(comparison=OuterRef("comparison"), labeler=wanted.labeler)
         rulings = rulings.filter(Exists(theirs))
-    rows: Rows = _search(rulings, project, wanted).values("comparison").annotate(last=Max("pk")).order_by("-last")
+    rows: Rows = _narrow(rulings, project, wanted).values("comparison").annotate(last=Max("pk")).order_by("-last")
     return rows
 
 
@@ -140,8 +141,10 @@ def load_items(rows: list[dict[str, Any]]) -> list[Item]:
     ]
 
 
-def _search(rows: QuerySet[Any], project: Project, wanted: Wanted) -> QuerySet[Any]:
-    """Those whose dialogue or responses hold the words, in any case (on SQLite of Latin letters alone)."""
+def _narrow(rows: QuerySet[Any], project: Project, wanted: Wanted) -> QuerySet[Any]:
+    """Those among the pairs, and whose texts hold the words, in any case (on SQLite of Latin letters alone)."""
+    if wanted.among is not None:
+        rows = rows.filter(comparison__in=wanted.among)
     if not wanted.search:
         return rows
     pairs = Comparison.objects.filter(project=project).alias(dialogue=Contents(F("prompt__messages")))

@@ -16,6 +16,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from annotate.models import Choice, Comparison, GoldAnswer, Project, StandingDecision
 from annotate.permissions import get_labeler, get_project_or_404, require_review
+from annotate.selectors.blindness import WHY, find_held_back, is_held_back
 from annotate.selectors.gold import find_record, list_gold, list_gold_judgments, list_records
 from annotate.selectors.standing import list_decisions
 from annotate.services.gold import MAX_EXPLANATION, GoldError, change_gold, make_gold, unmake_gold
@@ -67,7 +68,13 @@ def show_gold(request: HttpRequest, slug: str) -> HttpResponse:
     rows = list_gold(project)
     active = sum(row.gold.is_active for row in rows)
     page = Paginator(rows, _PER_PAGE).get_page(request.GET.get("page"))
-    context = {"project": project, "page": page, "active": active, "suspicious": sum(row.is_suspicious for row in rows)}
+    context = {
+        "project": project,
+        "page": page,
+        "active": active,
+        "suspicious": sum(row.is_suspicious for row in rows),
+        "silent": find_held_back(project, get_labeler(request), [row.gold.comparison_id for row in page]),
+    }
     return render(request, "annotate/gold_list.html", context)
 
 
@@ -78,6 +85,9 @@ def edit_gold(request: HttpRequest, pk: int) -> HttpResponse:
     by = get_labeler(request)
     require_review(by, comparison.project)
     gold = GoldAnswer.objects.filter(comparison=comparison).first()
+    if gold and is_held_back(comparison, by):
+        messages.info(request, WHY)
+        return redirect("review_pair", comparison.pk)
     form = GoldForm(request.POST or None, project=comparison.project, gold=gold)
     if request.method == "POST" and form.is_valid():
         try:
@@ -134,11 +144,13 @@ def show_standing(request: HttpRequest, slug: str, user_id: int) -> HttpResponse
         else:
             messages.success(request, _("The decision is stored; the labeler finds it on the compare page."))
             return redirect("standing_detail", project.slug, labeler.pk)
+    judgments = list_gold_judgments(project, labeler)[:_MOST_JUDGMENTS]
     context = {
         "project": project,
         "labeler": labeler,
         "record": find_record(project, labeler),
-        "judgments": list_gold_judgments(project, labeler)[:_MOST_JUDGMENTS],
+        "judgments": judgments,
+        "silent": find_held_back(project, get_labeler(request), [row.judgment.comparison_id for row in judgments]),
         "decisions": list_decisions(project, labeler),
         "possible": list_possible(project, labeler),
         "form": form,

@@ -13,6 +13,7 @@ from django.views.decorators.http import require_POST, require_safe
 from annotate.models import Comparison, DatasetVersion, Flag, GoldAnswer
 from annotate.permissions import can_lead, get_labeler, get_project_or_404, require_lead, require_review
 from annotate.selectors import votes as selectors
+from annotate.selectors.blindness import WHY, find_silent, is_held_back
 from annotate.selectors.held import list_held
 from annotate.services.flags import resolve_flag
 from annotate.services.identity import NotHeldError, drop_comparison, release_comparison
@@ -35,16 +36,22 @@ def show_comparison(request: HttpRequest, pk: int) -> HttpResponse:
     comparison = get_object_or_404(Comparison.objects.select_related(*related), pk=pk)
     user = get_labeler(request)
     require_review(user, comparison.project)
+    held_back = is_held_back(comparison, user)
+    flags = comparison.flags.select_related("labeler", "resolved_by").order_by("pk")
     context = {
         "comparison": comparison,
         "shows_sources": can_lead(user, comparison.project),
         "project": comparison.project,
         "origins": selectors.list_origins(comparison),
-        "judgments": selectors.list_comparison_judgments(comparison),
-        "flags": comparison.flags.select_related("labeler", "resolved_by").order_by("pk"),
-        "versions": selectors.list_versions_with(comparison),
-        "gold": GoldAnswer.objects.filter(comparison=comparison).first(),
+        "held_back": WHY if held_back else "",
+        "flags": flags.filter(labeler=None) if held_back else flags,
     }
+    if not held_back:
+        context |= {
+            "judgments": selectors.list_comparison_judgments(comparison),
+            "versions": selectors.list_versions_with(comparison),
+            "gold": GoldAnswer.objects.filter(comparison=comparison).first(),
+        }
     return render(request, "annotate/comparison_detail.html", context)
 
 
@@ -54,7 +61,8 @@ def show_held(request: HttpRequest, slug: str) -> HttpResponse:
     project = get_project_or_404(user, slug)
     require_review(user, project)
     page = Paginator(list_held(project), _PER_PAGE).get_page(request.GET.get("page"))
-    return render(request, "annotate/held_list.html", {"project": project, "page": page})
+    context = {"project": project, "page": page, "silent": find_silent(project, user, list(page))}
+    return render(request, "annotate/held_list.html", context)
 
 
 @require_POST

@@ -10,7 +10,8 @@ from django.test import Client
 from django.urls import reverse
 from rest_framework.test import APIClient
 
-from annotate.models import AuditEvent, Comparison, GoldAnswer, Grade, Project, Role
+from annotate.models import AuditEvent, Choice, Comparison, GoldAnswer, Grade, Project, Role
+from annotate.services.adjudication import answer_blind
 from annotate.services.gold import make_gold
 from annotate.services.standing import appeal
 from tests.annotate.test_standing import WRONG, qualify
@@ -69,6 +70,8 @@ def test_a_reviewer_reads_a_record_and_decides_on_an_appeal(
     appeal(project=project, labeler=failed, words="<b>Why?</b>")
     client, url = sign_in(reviewer), reverse("standing_detail", args=[project.slug, failed.pk])
     assert "Appealed" in client.get(reverse("standing_list", args=[project.slug])).content.decode()
+    for gold in Comparison.objects.exclude(gold=None):
+        answer_blind(reviewer=reviewer, comparison=gold, choice=Choice.UNSURE)
     page = client.get(url).content.decode()
     for words in (
         "A: significantly better",

@@ -10,8 +10,9 @@ from django.test import Client
 from django.urls import reverse
 from rest_framework.test import APIClient
 
-from annotate.models import Comparison, Flag, Membership, Project
+from annotate.models import Choice, Comparison, Flag, Membership, Project
 from annotate.permissions import can_lead, can_review
+from annotate.services.adjudication import answer_blind
 from annotate.services.projects import add_member
 from tests.annotate.votes import vote
 from tests.scenery import make_dataset
@@ -77,6 +78,7 @@ def test_a_reviewer_sees_votes_and_flags_but_no_sources(
 ) -> None:
     vote(comparisons[0], labeler)
     flag = Flag.objects.create(comparison=comparisons[0], labeler=labeler, reason="other", note="Odd.")
+    answer_blind(reviewer=reviewer, comparison=comparisons[0], choice=Choice.UNSURE)
     url = reverse("comparison_detail", args=[comparisons[0].pk])
     page = sign_in(reviewer).get(url).content.decode()
     assert "slightly better" in page and "Odd." in page and "secret-origin" not in page
