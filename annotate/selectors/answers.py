@@ -8,7 +8,7 @@ from typing import Any
 from uuid import UUID
 
 from django.contrib.auth.models import User
-from django.db.models import F, Func, Min, Q, QuerySet, TextField
+from django.db.models import Exists, F, Func, Min, OuterRef, Q, QuerySet, TextField
 
 from annotate.models import Assignment, Choice, DatasetVersion, DatasetVersionJudgment, Judgment, Project
 from annotate.selectors.gold import map_as_if_frozen
@@ -50,12 +50,12 @@ class GivenAnswer:
 
 
 def list_answers(project: Project, labeler: User, *, words: str = "", answer: str = "") -> QuerySet[Judgment]:
-    """The labeler's votes and skips that stand, newest first.
+    """The labeler's votes and skips that stand, newest first; a pair that came to them again, as they met it last.
 
     ``words`` stand in the dialogue, in a response or in the reasons; ``answer`` is a choice or SKIPPED.
     """
     answers = Judgment.objects.filter(labeler=labeler, project=project, superseded_by=None)
-    answers = answers.exclude(action=Judgment.Action.UNDO)
+    answers = hide_asked_again(answers.exclude(action=Judgment.Action.UNDO))
     if answer == SKIPPED:
         answers = answers.filter(action=Judgment.Action.SKIP)
     elif answer:
@@ -71,6 +71,17 @@ def list_answers(project: Project, labeler: User, *, words: str = "", answer: st
     pair = "assignment__comparison__"
     related = (f"{pair}prompt", f"{pair}response_a", f"{pair}response_b", "rewrite")
     return answers.select_related(*related).order_by("-pk")
+
+
+def hide_asked_again(answers: QuerySet[Judgment]) -> QuerySet[Judgment]:
+    """Without what a labeler said of a pair before it came to them again, from when it was handed out again.
+
+    Else a search for the words of a pair on the desk would tell that it is a repeat, and what they said of it before.
+    """
+    again = Assignment.objects.filter(
+        kind=Assignment.Kind.REPEAT, comparison=OuterRef("comparison"), labeler=OuterRef("labeler")
+    )
+    return answers.filter(Q(is_repeat=True) | ~Exists(again))
 
 
 def describe_answers(judgments: Sequence[Judgment]) -> list[GivenAnswer]:

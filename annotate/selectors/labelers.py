@@ -14,6 +14,7 @@ from django.utils import timezone
 
 from annotate.models import Adjudication, Flag, Grade, Judgment, Project, SkipReason
 from annotate.quality.intervals import Estimate, estimate_share
+from annotate.selectors.answers import list_answers
 from annotate.selectors.counted import select_counted
 from annotate.selectors.gold import read_credits
 from annotate.selectors.quality import LabelerQuality, QualityReport, get_quality
@@ -96,10 +97,14 @@ def describe_labeler(project: Project, person: User) -> LabelerFigures:
 
 
 def list_recent(project: Project, person: User) -> QuerySet[Judgment]:
-    """Their last votes and skips that stand, newest first."""
-    said = Judgment.objects.filter(project=project, labeler=person, superseded_by=None)
-    said = said.exclude(action=Judgment.Action.UNDO).select_related("comparison__prompt")
-    return said.order_by("-pk")[:MOST_RECENT]
+    """Their last votes and skips that stand, newest first, each pair once, as they met it last."""
+    return list_answers(project, person).select_related(None).select_related("comparison__prompt")[:MOST_RECENT]
+
+
+def count_uncounted(project: Project, person: User) -> int:
+    """Their votes that stand and count nowhere: on gold, and on pairs that came again. For those who lead."""
+    said = Judgment.objects.filter(project=project, labeler=person, superseded_by=None, action=Judgment.Action.VOTE)
+    return said.count() - select_counted().filter(project=project, labeler=person).count()
 
 
 def measure_adjudicated(project: Project, person: User) -> Estimate:

@@ -48,6 +48,8 @@ def show_answers(request: HttpRequest, slug: str) -> HttpResponse:
         "form": form,
         "page": page,
         "answers": describe_answers(list(page)),
+        # Of all answers it would stand still at a pair that came again, and so tell it.
+        "found": page.paginator.count if chosen.get("words") else None,
         "is_filtered": any(chosen.values()),
     }
     return render(request, "annotate/answer_list.html", context, status=200 if form.is_valid() else 422)

@@ -10,7 +10,7 @@ from django.views.decorators.http import require_safe
 
 from annotate.models import Project
 from annotate.permissions import can_review, get_labeler, get_project_or_404, require_lead
-from annotate.selectors.labelers import LEAST_VOTES, describe_labeler, list_recent, measure_gold
+from annotate.selectors.labelers import LEAST_VOTES, count_uncounted, describe_labeler, list_recent, measure_gold
 from annotate.selectors.projects import list_judges
 
 
@@ -24,6 +24,7 @@ def show_labeler(request: HttpRequest, slug: str, user_id: int) -> HttpResponse:
         "figures": describe_labeler(project, person),
         "recent": list_recent(project, person),
         "is_own": person == viewer,
+        "uncounted": 0 if person == viewer else count_uncounted(project, person),
         "gold": None if person == viewer else measure_gold(project, person),
         "links_pairs": can_review(viewer, project),
         "least_votes": LEAST_VOTES,

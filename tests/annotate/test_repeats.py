@@ -16,7 +16,9 @@ from rest_framework.test import APIClient
 
 from annotate.exporting.rule import DatasetRule
 from annotate.models import Assignment, Choice, Comparison, FlagReason, Judgment, Project, SkipReason
+from annotate.selectors.answers import list_answers
 from annotate.selectors.counted import select_counted
+from annotate.selectors.labelers import count_uncounted, describe_labeler, list_recent
 from annotate.selectors.progress import measure_progress
 from annotate.selectors.projects import list_members
 from annotate.selectors.quality import measure_quality
@@ -25,6 +27,7 @@ from annotate.services.datasets import preview_dataset
 from annotate.services.flags import flag_comparison
 from annotate.services.judgments import skip_comparison, submit_judgment, undo_judgment
 from tests.annotate.test_next_comparison import LATER, hand_out
+from tests.annotate.votes import vote
 
 Api = Callable[[User], APIClient]
 DAYS = timedelta(days=3, minutes=1)
@@ -136,3 +139,41 @@ def test_the_quality_page_shows_them(
     assert "1 pair came again to its labeler" in page and "Same side again" in page
     page = client.get(reverse("comparison_detail", args=[again.comparison_id])).content.decode()
     assert "asked again" in page
+
+
+# -- What its labeler finds of it ------------------------------------------------------------------------------------
+
+
+def test_the_history_shows_a_pair_once_as_it_was_met_last(
+    repeating: Project, labeler: User, comparisons: list[Comparison], client: Client, api: Api
+) -> None:
+    first = answer(hand_out(labeler, repeating))
+    assert list(list_answers(repeating, labeler)) == [first]
+    now = timezone.now() + DAYS
+    again = hand_out(labeler, repeating, now=now)
+    give: dict[str, Any] = {"labeler": labeler, "project": repeating}
+    words: dict[str, Any] = {"words": "Question 1?"}
+    assert not list_answers(**give, **words).exists(), "the desk's own words lead to no answer given before"
+    said = answer(again, now=now)
+    assert list(list_answers(**give, **words)) == [said] == list(list_recent(repeating, labeler))
+    client.force_login(labeler)
+    page = client.get(reverse("answer_list", args=[repeating.slug])).content.decode()
+    assert page.count("<article") == 1 and "1 answer<" not in page
+    assert "1 answer<" in client.get(reverse("answer_list", args=[repeating.slug]), words).content.decode()
+    rows = api(labeler).get(reverse("api_answer_list", args=[repeating.slug])).json()["results"]
+    assert [row["token"] for row in rows] == [str(said.token)]
+    undo_judgment(**give, now=now)
+    assert not list_answers(**give).exists(), "it is on the desk again"
+
+
+def test_ones_own_counts_go_on_at_a_repeat_and_those_of_votes_do_not(
+    repeating: Project, labeler: User, teammate: User, admin: User, comparisons: list[Comparison], client: Client
+) -> None:
+    again, now = repeat(repeating, labeler)
+    vote(comparisons[0], teammate)
+    before = describe_labeler(repeating, labeler).votes, measure_progress(repeating, labeler).done_by_me
+    answer(again, now=now)
+    assert before == (1, 1)
+    assert (describe_labeler(repeating, labeler).votes, measure_progress(repeating, labeler).done_by_me) == (2, 2)
+    assert select_counted().filter(comparison=again.comparison).count() == 2  # the teammate's and the first one
+    assert count_uncounted(repeating, labeler) == 1 and count_uncounted(repeating, teammate) == 0
