@@ -8,12 +8,13 @@ every broker sooner or later (measurements in DECISIONS.md).
 
 from __future__ import annotations
 
+import logging.config
 import os
 import re
 from typing import Any
 
 from celery import Celery
-from celery.signals import worker_init, worker_shutdown
+from celery.signals import setup_logging, worker_init, worker_shutdown
 from kombu import Queue
 
 from config.host_mark import HostMark, SecondHostError
@@ -82,6 +83,15 @@ def build_broker_settings(url: str) -> dict[str, Any]:
         "broker_transport_options": {"confirm_publish": True},
         "broker_heartbeat": 30,
     }
+
+
+@setup_logging.connect
+def _log_as_the_web_does(loglevel: int, **_kwargs: Any) -> None:
+    """In place of celery's own lines; only its level counts (``-l WARNING``)."""
+    from django.conf import settings
+
+    logging.config.dictConfig(settings.LOGGING)
+    logging.getLogger().setLevel(loglevel)
 
 
 @worker_init.connect

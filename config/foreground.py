@@ -103,7 +103,12 @@ class Foreground:
 
     def _relay(self, name: str, process: subprocess.Popen[bytes]) -> None:
         for line in process.stdout or ():
-            self.say(name, line.decode("utf-8", "replace").rstrip())
+            text = line.decode("utf-8", "replace").rstrip()
+            if text.startswith('{"time": '):  # LOG_FORMAT=json: whoever gathers these wants nothing before them
+                with self._print_lock:
+                    print(text, flush=True)
+            else:
+                self.say(name, text)
 
     def _restart(self, service: Service, code: int) -> bool:
         recent = [at for at in service.started if time.monotonic() - at < 60]

@@ -19,6 +19,8 @@ worker_class = "gthread"
 threads = 8
 graceful_timeout = 5
 control_socket_disable = True
+if settings.LOG_FORMAT == "json":
+    logconfig_dict = settings.LOGGING
 
 _METRICS = "PROMETHEUS_MULTIPROC_DIR"
 

@@ -11,9 +11,8 @@ import logging
 import os
 import platform
 import shutil
-import time
 import tomllib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import cache
 
 from django.conf import settings
@@ -36,7 +35,7 @@ log = logging.getLogger(__name__)
 
 MULTIPROCESS_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 Rows = dict[tuple[str, ...], float]
-_METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
+METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 QUEUES = ("short", "gpu")
 
 REQUESTS = Counter("plumbline_http_requests", "Requests answered.", ["route", "method", "status"], registry=None)
@@ -49,19 +48,15 @@ SECONDS = Histogram(
 )
 
 
-def count_requests(get_response: Callable[[HttpRequest], HttpResponse]) -> Callable[[HttpRequest], HttpResponse]:
-    """Counts and times every request under the name of its route."""
+def count_request(request: HttpRequest, response: HttpResponse, seconds: float) -> None:
+    """No label is taken from a request as it stands: a caller could make any number of them."""
+    route, method = name_route(request), name_method(request)
+    REQUESTS.labels(route, method, str(response.status_code)).inc()
+    SECONDS.labels(route, method).observe(seconds)
 
-    def answer(request: HttpRequest) -> HttpResponse:
-        began = time.perf_counter()
-        response = get_response(request)
-        # No label is taken from a request as it stands: a caller could make any number of them.
-        route, method = name_route(request), request.method if request.method in _METHODS else "other"
-        REQUESTS.labels(route, method, str(response.status_code)).inc()
-        SECONDS.labels(route, method).observe(time.perf_counter() - began)
-        return response
 
-    return answer
+def name_method(request: HttpRequest) -> str:
+    return request.method if request.method in METHODS else "other"
 
 
 def name_route(request: HttpRequest) -> str:

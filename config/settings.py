@@ -9,6 +9,8 @@ TRUSTED_PROXIES     how many proxies stand before the web server and write X-For
                     ignored); failed logins are counted by the address that the outermost of them saw
 METRICS_TOKEN       what Prometheus must show to read /metrics (default none: /metrics is not there)
 SECRET_KEY          made at first start and kept in DATA_DIR when not given
+LOG_FORMAT          text (default) or json: one object a line, a line for every request
+LOG_LEVEL           DEBUG, INFO (default), WARNING or ERROR
 DEBUG, ALLOWED_HOSTS, CSRF_TRUSTED_ORIGINS, SECURE (1 behind TLS), TIME_ZONE
 """
 
@@ -18,8 +20,9 @@ from pathlib import Path
 import environ
 from django.utils.translation import gettext_lazy as _
 
+from config.logs import build_logging
 from config.secrets import load_secret_key
-from config.startup import prepare_data_dir, read_port, read_token
+from config.startup import prepare_data_dir, read_choice, read_port, read_token
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 env = environ.Env()
@@ -56,7 +59,7 @@ INSTALLED_APPS = [
 
 MIDDLEWARE = [
     # First, so that it sees every answer, those of the ones below too.
-    "config.metrics.count_requests",
+    "config.request_log.watch_requests",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "csp.middleware.CSPMiddleware",
@@ -248,10 +251,8 @@ ASSIGNMENT_LEASE_SECONDS = 15 * 60
 
 # -- Logs -------------------------------------------------------------------------------------------------------------
 
-LOGGING = {
-    "version": 1,
-    "disable_existing_loggers": False,
-    "formatters": {"line": {"format": "%(asctime)s %(levelname)-7s %(name)s: %(message)s", "datefmt": "%H:%M:%S"}},
-    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
-    "root": {"handlers": ["console"], "level": env("LOG_LEVEL", default="INFO")},
-}
+LOG_FORMAT = read_choice("LOG_FORMAT", env("LOG_FORMAT", default="text"), ["text", "json"])
+LOG_LEVEL = read_choice(
+    "LOG_LEVEL", env("LOG_LEVEL", default="INFO"), ["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]
+)
+LOGGING = build_logging(LOG_FORMAT, LOG_LEVEL)

@@ -32,3 +32,10 @@ def read_token(name: str, text: str) -> str:
     if text and len(text) < SHORTEST_TOKEN:
         raise SystemExit(f"{name} is shorter than {SHORTEST_TOKEN} characters and could be guessed.")
     return text
+
+
+def read_choice(name: str, text: str, choices: list[str]) -> str:
+    """One of ``choices``."""
+    if text not in choices:
+        raise SystemExit(f"{name}={text} is none of {', '.join(choices)}.")
+    return text

@@ -16,6 +16,7 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import copy_context
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
@@ -232,7 +233,8 @@ def keep_alive(work: LeasedWork) -> Iterator[Callable[[], None]]:
         if look(work):
             raise WorkCancelled
 
-    thread = threading.Thread(target=renew, name="lease", daemon=True)
+    # In a copy of the context, so that what it logs names the work.
+    thread = threading.Thread(target=copy_context().run, args=(renew,), name="lease", daemon=True)
     thread.start()
     try:
         yield still_mine

@@ -24,6 +24,7 @@ from models_registry.disk import is_disk_full
 from models_registry.draining import is_draining, start_draining, stop_draining
 from models_registry.hints import TASK_NAME
 from models_registry.leases import HANDLERS, LeaseLost, WorkCancelled, WorkCrashed, WorkDrained, WorkFailed
+from models_registry.log_lines import bind_log_fields
 from models_registry.models import ModelImport
 from models_registry.services import prepare_model
 from models_registry.slots import Slot
@@ -61,13 +62,14 @@ def run_next(queue: str) -> bool:
 
 def run_claimed(work: LeasedWork, slot: Slot) -> None:
     """Runs the handler and files how it ended. Whatever happens, the row does not stay ``running`` for long."""
-    log.info("%s %s, epoch %s: started", type(work).__name__, work.pk, work.epoch)
-    end = _run_handler(work, slot)
-    try:
-        _insist(end)
-        log.info("%s %s, epoch %s: over", type(work).__name__, work.pk, work.epoch)
-    except LeaseLost as error:
-        log.warning("The lease was lost: %s", error)
+    with bind_log_fields(kind=type(work).__name__.lower(), work=work.pk, epoch=work.epoch):
+        log.info("%s %s, epoch %s: started", type(work).__name__, work.pk, work.epoch)
+        end = _run_handler(work, slot)
+        try:
+            _insist(end)
+            log.info("%s %s, epoch %s: over", type(work).__name__, work.pk, work.epoch)
+        except LeaseLost as error:
+            log.warning("The lease was lost: %s", error)
 
 
 def _run_handler(work: LeasedWork, slot: Slot) -> Callable[[], None]:
