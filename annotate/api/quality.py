@@ -50,7 +50,10 @@ class MiddleSerializer(serializers.Serializer[Any]):
 
 
 class LabelerSerializer(serializers.Serializer[Any]):
-    """``has_figures`` is false below twenty votes; ``middle`` is that of all votes of the project."""
+    """``has_figures`` is false below twenty votes; ``middle`` is that of all votes of the project.
+
+    ``consistency`` is the share of pairs that came again with the same answer; your own moves on with every tenth.
+    """
 
     id = serializers.IntegerField(source="person.pk", read_only=True)
     username = serializers.CharField(source="person.username", read_only=True)
@@ -63,6 +66,7 @@ class LabelerSerializer(serializers.Serializer[Any]):
     weight = serializers.FloatField(read_only=True, allow_null=True)
     position = EstimateSerializer(read_only=True)
     adjudicated = EstimateSerializer(read_only=True)
+    consistency = EstimateSerializer(read_only=True)
     flags = serializers.IntegerField(read_only=True)
     middle = MiddleSerializer(read_only=True, allow_null=True)
 
@@ -71,8 +75,10 @@ class LabelerView(APIView):
     @extend_schema(responses=LabelerSerializer, tags=["quality"])
     def get(self, request: Request, slug: str, user_id: int) -> Response:
         """One labeler's figures: your own, or anybody's where you lead the project."""
-        project, person = find_labeler(get_labeler(request), slug, user_id)
-        return Response(LabelerSerializer(describe_labeler(project, person)).data)
+        viewer = get_labeler(request)
+        project, person = find_labeler(viewer, slug, user_id)
+        figures = describe_labeler(project, person, for_themself=person == viewer)
+        return Response(LabelerSerializer(figures).data)
 
 
 class AuditEventSerializer(serializers.ModelSerializer[AuditEvent]):

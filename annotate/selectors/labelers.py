@@ -14,16 +14,19 @@ from django.utils import timezone
 
 from annotate.models import Adjudication, Flag, Grade, Judgment, Project, SkipReason
 from annotate.quality.intervals import Estimate, estimate_share
+from annotate.quality.repeats import measure_repeats
 from annotate.selectors.answers import list_answers
 from annotate.selectors.counted import select_counted
 from annotate.selectors.gold import read_credits
-from annotate.selectors.quality import LabelerQuality, QualityReport, get_quality
+from annotate.selectors.quality import LabelerQuality, QualityReport, get_quality, read_repeats
 from annotate.selectors.totals import EXACT_UP_TO, keep
 
 LEAST_VOTES = 20
 """Below this, figures would say more about chance than about a person, and are not shown."""
 LEAST_LABELERS = 3
 """Below this, the project's middle would give away somebody's figure, and is not shown."""
+OWN_REPEATS = 10
+"""In steps of so many repeats a labeler's consistency is told to themself: more often, it would tell a repeat."""
 MOST_WEEKS, MOST_DAYS, MOST_RECENT = 12, 28, 20
 _MIDDLE_OF = 5000
 _KEPT_S = 600
@@ -63,14 +66,19 @@ class LabelerFigures:
     position: Estimate = _NOTHING
     adjudicated: Estimate = _NOTHING
     """How often the decision on a pair said the same as their vote, but for pairs that they decided themselves."""
+    consistency: Estimate = _NOTHING
+    """How often they said the same of a pair that came again; ``count`` such pairs."""
     grades: list[tuple[str, int]] = field(default_factory=list)
     skips: list[tuple[str, int]] = field(default_factory=list)
     flags: int = 0
     middle: Middle | None = None
 
 
-def describe_labeler(project: Project, person: User) -> LabelerFigures:
-    """Agreement, reliability and position may be some minutes old in a large project; the rest is counted now."""
+def describe_labeler(project: Project, person: User, *, for_themself: bool = False) -> LabelerFigures:
+    """Agreement, reliability and position may be some minutes old in a large project; the rest is counted now.
+
+    ``for_themself`` leaves out what would tell them which pairs came again.
+    """
     said = Judgment.objects.filter(project=project, labeler=person, superseded_by=None)
     rows = list(said.filter(action=Judgment.Action.VOTE).order_by("pk").values_list("created_at", "seconds", "grade"))
     counts: dict[str, Any] = {
@@ -89,6 +97,7 @@ def describe_labeler(project: Project, person: User) -> LabelerFigures:
         weeks=_group_weeks(rows),
         days=_group_days(rows),
         adjudicated=measure_adjudicated(project, person),
+        consistency=measure_own_repeats(project, person, steps_of=OWN_REPEATS if for_themself else 1),
         grades=_count_grades([grade for _when, _seconds, grade in rows]),
         middle=_find_middle(project, report),
         **counts,
@@ -114,6 +123,11 @@ def measure_adjudicated(project: Project, person: User) -> Estimate:
     votes = select_counted().filter(project=project, labeler=person, comparison__in=standing.values("comparison"))
     pairs = list(votes.values_list("comparison_id", "winner"))
     return estimate_share(sum(decided[pk] == winner for pk, winner in pairs), len(pairs))
+
+
+def measure_own_repeats(project: Project, person: User, *, steps_of: int = 1) -> Estimate:
+    """Share of pairs that came again, sides swapped, of which they said the same: the same response, or neither."""
+    return measure_repeats(read_repeats(project, person, steps_of=steps_of)).same
 
 
 def measure_gold(project: Project, person: User) -> Estimate:

@@ -181,9 +181,16 @@ def read_votes(project: Project) -> tuple[VoteTable, Integers, Integers]:
     return VoteTable.build(values[0], values[1], values[2], values[3]), values[4], values[5]
 
 
-def read_repeats(project: Project) -> VoteTable:
-    """The votes on pairs that came again to their labeler, the first ones first."""
+def read_repeats(project: Project, labeler: User | None = None, *, steps_of: int = 1) -> VoteTable:
+    """The votes on pairs that came again to their labeler, to one or to all, the first ones first.
+
+    Of ``steps_of`` repeats and more only so many times that number, the earliest.
+    """
     again = Judgment.objects.filter(project=project, action=Judgment.Action.VOTE, superseded_by=None, is_repeat=True)
+    if labeler:
+        again = again.filter(labeler=labeler)
+        told = again.order_by("pk").values_list("pk", flat=True)
+        again = again.filter(pk__in=list(told[: again.count() // steps_of * steps_of]))
     same = again.filter(comparison=OuterRef("comparison"), labeler=OuterRef("labeler"))
     first = select_counted(with_gold=True).filter(Exists(same), project=project)
     columns = ("comparison_id", "labeler_id", "winner", "grade", "left_response", "seed")

@@ -21,7 +21,7 @@ def show_labeler(request: HttpRequest, slug: str, user_id: int) -> HttpResponse:
     project, person = find_labeler(viewer, slug, user_id)
     context = {
         "project": project,
-        "figures": describe_labeler(project, person),
+        "figures": describe_labeler(project, person, for_themself=person == viewer),
         "recent": list_recent(project, person),
         "is_own": person == viewer,
         "uncounted": 0 if person == viewer else count_uncounted(project, person),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from uuid import uuid4
 
 import pytest
 from django.contrib.auth.models import User
@@ -12,12 +13,13 @@ from django.urls import reverse
 from rest_framework.test import APIClient
 
 from annotate.models import Assignment, Choice, Comparison, Flag, Grade, Judgment, Membership, Project, Response, Role
+from annotate.quality.intervals import estimate_share
 from annotate.selectors.labelers import LEAST_VOTES, describe_labeler
 from annotate.selectors.quality import measure_quality
 from annotate.selectors.ranking import rank_models
 from annotate.services.adjudication import adjudicate, answer_blind
 from annotate.services.gold import make_gold
-from tests.annotate.votes import vote
+from tests.annotate.votes import say, vote
 from tests.conftest import MakeComparison
 from tests.scenery import make_model
 
@@ -115,6 +117,37 @@ def test_credit_on_gold_is_for_those_who_lead(
     address = reverse("labeler_detail", args=[project.slug, labeler.pk])
     assert "Credit on gold, 1 vote" in sign_in(admin).get(address).content.decode()
     assert "gold" not in sign_in(labeler).get(address).content.decode().lower()
+
+
+def ask_again(pairs: list[Comparison], labeler: User, winners: str) -> None:
+    """The labeler, who preferred a, met these pairs again with the sides swapped, and now says this of them."""
+    for pair, winner in zip(pairs, winners, strict=False):
+        again = Assignment.objects.get(comparison=pair, labeler=labeler)
+        again.pk, again.token, again.kind, again.holds_place, again.left_response = None, uuid4(), "repeat", False, "b"
+        again.save()
+        say(again, "vote", winner=winner, side="right" if winner == "a" else "left", grade="slightly", is_repeat=True)
+
+
+def test_consistency_on_pairs_that_came_again(
+    project: Project, pairs: list[Comparison], labeler: User, admin: User, sign_in: SignIn,
+    api: Callable[[User], APIClient],
+) -> None:  # fmt: skip
+    """A lead sees it pair by pair; the labeler's own figure moves with every tenth, so that none is told."""
+    address = reverse("labeler_detail", args=[project.slug, labeler.pk])
+
+    def read_own() -> tuple[float | None, int]:
+        own = api(labeler).get(reverse("api_labeler", args=[project.slug, labeler.pk])).json()["consistency"]
+        return own["value"], own["count"]
+
+    ask_again(pairs, labeler, "aaaaaaaab")
+    assert describe_labeler(project, labeler).consistency == estimate_share(8, 9)
+    assert "came again, 9 pairs" in sign_in(admin).get(address).content.decode()
+    assert read_own() == (None, 0) and "came again" not in sign_in(labeler).get(address).content.decode()
+    ask_again(pairs[9:], labeler, "ab")
+    assert describe_labeler(project, labeler).consistency == estimate_share(9, 11)
+    assert read_own() == (0.9, 10)
+    page = sign_in(labeler).get(address).content.decode()
+    assert "came again, 10 pairs" in page and "no mistake" in page
 
 
 def test_the_api_gives_the_same(

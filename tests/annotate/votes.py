@@ -28,7 +28,7 @@ def vote(
         },
     )
     side = {"a": "left", "b": "right", "": ""}[winner]
-    return _say(
+    return say(
         assignment,
         "vote",
         winner=winner,
@@ -40,10 +40,11 @@ def vote(
 
 def undo(judgment: Judgment) -> Judgment:
     """Takes a vote back."""
-    return _say(judgment.assignment, "undo", supersedes=judgment)
+    return say(judgment.assignment, "undo", supersedes=judgment)
 
 
-def _say(assignment: Assignment, action: str, **fields: object) -> Judgment:
+def say(assignment: Assignment, action: str, **fields: object) -> Judgment:
+    """Any row of the log, the sides as the assignment has them."""
     return Judgment.objects.create(
         assignment=assignment,
         comparison=assignment.comparison,
@@ -51,7 +52,7 @@ def _say(assignment: Assignment, action: str, **fields: object) -> Judgment:
         labeler=assignment.labeler,
         action=action,
         token=uuid.uuid4(),
-        left_response="a",
+        left_response=assignment.left_response,
         seed=0,
         shown_at=assignment.leased_at,
         seconds=1.0,
