@@ -19,6 +19,7 @@ from django.db.migrations.executor import MigrationExecutor
 
 from config.celery import app
 from config.shared_files import write_in_one_step
+from config.startup import SHORTEST_KEY
 
 Verdict = Literal["ok", "warning", "failure"]
 
@@ -30,7 +31,6 @@ here (config/sqlite/base.py), so an older one is a warning."""
 LITTLE_SPACE, TOO_LITTLE_SPACE = 10 * 1024**3, 1024**3
 """Bytes: one checkpoint of a model of a billion parameters takes about 12 GiB."""
 BROKER_TIMEOUT_S = 5
-SHORTEST_KEY = 50
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,8 @@ import os
 import secrets
 from pathlib import Path
 
+from config.startup import SHORTEST_KEY
+
 
 def load_secret_key(path: Path) -> str:
     """Reads the key, making it at the first start."""
@@ -14,8 +16,10 @@ def load_secret_key(path: Path) -> str:
         key = path.read_text(encoding="utf-8").strip()
     except OSError as error:
         raise SystemExit(f"The secret key {path} cannot be read or made: {error.strerror}.") from None
-    if len(key) < 50:
-        raise SystemExit(f"The secret key {path} is shorter than 50 characters. Remove it to get a new one.")
+    if len(key) < SHORTEST_KEY:
+        raise SystemExit(
+            f"The secret key {path} is shorter than {SHORTEST_KEY} characters. Remove it to get a new one."
+        )
     return key
 
 

@@ -1,17 +1,6 @@
 """All settings, read from the environment; the defaults run one machine without any service.
 
-DATA_DIR            everything that the product writes: database, models, runs, datasets (default: data/)
-DATABASE_URL        sqlite (default) or postgres://user:password@host/name
-CELERY_BROKER_URL   files (default), redis://... or amqp://...
-MODEL_ROOTS         folders, separated by commas, that hold model folders to register (default: DATA_DIR/import-models)
-PORT                port of the web server (default 8000)
-TRUSTED_PROXIES     how many proxies stand before the web server and write X-Forwarded-For (default 0: the header is
-                    ignored); failed logins are counted by the address that the outermost of them saw
-METRICS_TOKEN       what Prometheus must show to read /metrics (default none: /metrics is not there)
-SECRET_KEY          made at first start and kept in DATA_DIR when not given
-LOG_FORMAT          text (default) or json: one object a line, a line for every request
-LOG_LEVEL           DEBUG, INFO (default), WARNING or ERROR
-DEBUG, ALLOWED_HOSTS, CSRF_TRUSTED_ORIGINS, SECURE (1 behind TLS), TIME_ZONE
+What each variable is for stands in docs/settings.md, which a test holds against this file.
 """
 
 from datetime import timedelta
@@ -22,19 +11,29 @@ from django.utils.translation import gettext_lazy as _
 
 from config.logs import build_logging
 from config.secrets import load_secret_key
-from config.startup import prepare_data_dir, read_choice, read_port, read_token
+from config.startup import (
+    prepare_data_dir,
+    read_choice,
+    read_number,
+    read_origins,
+    read_secret_key,
+    read_switch,
+    read_time_zone,
+    read_token,
+    read_url,
+)
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 env = environ.Env()
 
 DATA_DIR = prepare_data_dir(env("DATA_DIR", default=str(BASE_DIR / "data")))
 HOST = env("HOST", default="127.0.0.1")
-PORT = read_port(env("PORT", default="8000"))
-WEB_WORKERS = env.int("WEB_WORKERS", default=1)
-DEBUG = env.bool("DEBUG", default=False)
-SECRET_KEY = env("SECRET_KEY", default="") or load_secret_key(DATA_DIR / "secret_key")
+PORT = read_number("PORT", env("PORT", default="8000"), least=1, most=65535)
+WEB_WORKERS = read_number("WEB_WORKERS", env("WEB_WORKERS", default="1"), least=1, most=256)
+DEBUG = read_switch("DEBUG", env("DEBUG", default="0"))
+SECRET_KEY = read_secret_key(env("SECRET_KEY", default="")) or load_secret_key(DATA_DIR / "secret_key")
 ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["127.0.0.1", "localhost", "[::1]"])
-CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[])
+CSRF_TRUSTED_ORIGINS = read_origins("CSRF_TRUSTED_ORIGINS", env.list("CSRF_TRUSTED_ORIGINS", default=[]))
 
 INSTALLED_APPS = [
     "django.contrib.auth",
@@ -98,7 +97,8 @@ TEMPLATES = [
 
 # -- Database: SQLite with serialised writers, or PostgreSQL ----------------------------------------------------------
 
-_database = env.db_url("DATABASE_URL", default=f"sqlite:///{DATA_DIR / 'plumbline.sqlite3'}")
+_url = env("DATABASE_URL", default=f"sqlite:///{DATA_DIR / 'plumbline.sqlite3'}")
+_database = environ.Env.db_url_config(read_url("DATABASE_URL", _url, ["sqlite", "postgres", "postgresql"]))
 if "sqlite" in _database["ENGINE"]:
     _database |= {
         "ENGINE": "config.sqlite",
@@ -148,8 +148,10 @@ ACCOUNT_LOGOUT_REDIRECT_URL = "account_login"
 
 # -- Security ---------------------------------------------------------------------------------------------------------
 
-SECURE = env.bool("SECURE", default=False)
-TRUSTED_PROXIES = ALLAUTH_TRUSTED_PROXY_COUNT = env.int("TRUSTED_PROXIES", default=0)
+SECURE = read_switch("SECURE", env("SECURE", default="0"))
+TRUSTED_PROXIES = ALLAUTH_TRUSTED_PROXY_COUNT = read_number(
+    "TRUSTED_PROXIES", env("TRUSTED_PROXIES", default="0"), most=20
+)
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE
 SECURE_SSL_REDIRECT = SECURE
 SECURE_HSTS_SECONDS = 31_536_000 if SECURE else 0
@@ -183,7 +185,7 @@ LOCALE_PATHS = [BASE_DIR / "locale"]
 FORMAT_MODULE_PATH = "config.formats"
 USE_I18N = True
 USE_TZ = True
-TIME_ZONE = env("TIME_ZONE", default="UTC")
+TIME_ZONE = read_time_zone("TIME_ZONE", env("TIME_ZONE", default="UTC"))
 
 # -- Static files -----------------------------------------------------------------------------------------------------
 
@@ -236,10 +238,12 @@ SPECTACULAR_SETTINGS = {
 
 # -- Work in the background: the broker only wakes workers up; see models_registry/leases.py ---------------------------
 
-CELERY_BROKER_URL = env("CELERY_BROKER_URL", default="files://")
-LEASE_SECONDS = env.int("LEASE_SECONDS", default=120)
-HEARTBEAT_SECONDS = env.int("HEARTBEAT_SECONDS", default=10)
-RECONCILE_SECONDS = env.int("RECONCILE_SECONDS", default=15)
+CELERY_BROKER_URL = read_url(
+    "CELERY_BROKER_URL", env("CELERY_BROKER_URL", default="files://"), ["files", "redis", "rediss", "amqp", "amqps"]
+)
+LEASE_SECONDS = read_number("LEASE_SECONDS", env("LEASE_SECONDS", default="120"), least=2, most=3600)
+HEARTBEAT_SECONDS = read_number("HEARTBEAT_SECONDS", env("HEARTBEAT_SECONDS", default="10"), least=1, most=3600)
+RECONCILE_SECONDS = read_number("RECONCILE_SECONDS", env("RECONCILE_SECONDS", default="15"), least=1, most=3600)
 MAX_CRASHES = 3
 
 # Folders whose subfolders an admin may register as base models; no request can name another place.

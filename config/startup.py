@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
+from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 SHORTEST_TOKEN = 20
+SHORTEST_KEY = 50
+_SWITCHES = dict.fromkeys(("1", "true", "yes", "on"), True) | dict.fromkeys(("0", "false", "no", "off", ""), False)
 
 
 def prepare_data_dir(text: str) -> Path:
@@ -20,11 +25,53 @@ def prepare_data_dir(text: str) -> Path:
     return path
 
 
-def read_port(text: str) -> int:
-    """A port between 1 and 65535."""
-    if not (text.isascii() and text.isdigit() and 1 <= int(text) <= 65535):
-        raise SystemExit(f"PORT={text} is no port: a whole number from 1 to 65535.")
+def read_number(name: str, text: str, *, least: int = 0, most: int = 1_000_000) -> int:
+    """A whole number from ``least`` to ``most``."""
+    if not (text.isascii() and text.isdigit() and len(text) < 10 and least <= int(text) <= most):
+        raise SystemExit(f"{name}={text} is no whole number from {least} to {most}.")
     return int(text)
+
+
+def read_switch(name: str, text: str) -> bool:
+    """0 or 1, in the usual words; a word that is neither is no "off": it may have been meant to make things safe."""
+    if text.lower() not in _SWITCHES:
+        raise SystemExit(f"{name}={text} is neither 0 nor 1.")
+    return _SWITCHES[text.lower()]
+
+
+def read_time_zone(name: str, text: str) -> str:
+    """A name of the IANA database, such as Asia/Seoul."""
+    try:
+        ZoneInfo(text)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise SystemExit(f"{name}={text} is no time zone such as UTC or Asia/Seoul.") from None
+    return text
+
+
+def read_origins(name: str, texts: list[str]) -> list[str]:
+    """Addresses with their scheme, as browsers send them."""
+    for text in texts:
+        if not re.fullmatch(r"https?://[^/\s]+", text):
+            raise SystemExit(f"{name}: {text} is no origin such as https://plumbline.example.org.")
+    return texts
+
+
+def read_url(name: str, text: str, schemes: list[str]) -> str:
+    """The text itself is not repeated: it may hold a password."""
+    if text.partition("://")[0] not in schemes or "://" not in text:
+        raise SystemExit(f"{name} must begin with one of {', '.join(f'{scheme}://' for scheme in schemes)}.")
+    try:
+        _port = urlsplit(text).port
+    except ValueError:
+        raise SystemExit(f"{name} is no address: its port or host cannot be read.") from None
+    return text
+
+
+def read_secret_key(text: str) -> str:
+    """As given in the environment: long enough, or empty for the one that is kept in DATA_DIR."""
+    if text and len(text) < SHORTEST_KEY:
+        raise SystemExit(f"SECRET_KEY is shorter than {SHORTEST_KEY} characters; leave it out to get a good one.")
+    return text
 
 
 def read_token(name: str, text: str) -> str:
