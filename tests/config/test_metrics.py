@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import time
@@ -205,3 +206,14 @@ def test_any_web_process_answers_for_all(server: str) -> None:
     count = ("plumbline_http_request_duration_seconds_count", (("method", "GET"), ("route", "healthz")))
     assert samples[count] == 30
     assert samples["plumbline_database_up", ()] == 0  # nothing was migrated, and the rest is there all the same
+
+
+def test_the_table_for_people_names_every_metric(scrape: Any, client: Client, db: None) -> None:
+    beat("gpu@here", ["gpu"])
+    client.get("/healthz")
+    named = re.findall(
+        r"^\| `plumbline_(\w+)`", (django_settings.BASE_DIR / "docs/operations.md").read_text(), re.MULTILINE
+    )
+    ends = ("_bucket", "_sum", "_count", "_created")
+    shown = {key[0] for key in scrape()}
+    assert {re.sub(f"({'|'.join(ends)})$", "", name) for name in shown} - {"http_requests"} == set(named)
