@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from django import forms
 from django.utils.translation import gettext_lazy as _
 
+from models_registry.models import Promotion
 from models_registry.services import list_local_folders
+
+if TYPE_CHECKING:
+    _PromotionModelForm = forms.ModelForm[Promotion]
+else:  # Django's own class takes no type argument when it runs
+    _PromotionModelForm = forms.ModelForm
 
 
 class SourceForm(forms.Form):
@@ -42,3 +48,13 @@ class HubForm(SourceForm):
         help_text=_("Organisation and model, for example Qwen/Qwen2.5-0.5B-Instruct."),
         widget=forms.TextInput(attrs={"autocomplete": "off", "spellcheck": "false"}),
     )
+
+
+class PromotionForm(_PromotionModelForm):
+    class Meta:
+        model = Promotion
+        fields = ["alias", "note"]
+        widgets = {
+            "alias": forms.TextInput(attrs={"autocomplete": "off", "spellcheck": "false", "list": "known-aliases"}),
+            "note": forms.Textarea(attrs={"rows": 3}),
+        }

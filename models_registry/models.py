@@ -5,12 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 from django.conf import settings
+from django.core.validators import RegexValidator
 from django.db import models
+from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 
 from models_registry.work import LeasedWork, WorkState
 
-__all__ = ["LeasedWork", "ModelImport", "ModelKind", "ModelVersion", "WorkState", "Worker"]
+__all__ = ["LeasedWork", "ModelImport", "ModelKind", "ModelVersion", "Promotion", "WorkState", "Worker"]
 
 
 class ModelKind(models.TextChoices):
@@ -66,6 +68,39 @@ class ModelImport(LeasedWork):
 
     class Meta(LeasedWork.Meta):
         pass
+
+
+class Promotion(models.Model):
+    """An alias given to a model, or taken from ``former`` without a successor. Rows are added, never changed."""
+
+    alias = models.CharField(
+        _("alias"),
+        max_length=30,
+        validators=[
+            RegexValidator(
+                r"^[a-z][a-z0-9-]*\Z", _("An alias has small letters, digits and hyphens, and begins with a letter.")
+            )
+        ],
+        help_text=_("Such as production or candidate. It leaves the model that has it."),
+    )
+    kind = models.CharField(max_length=10, choices=ModelKind)
+    model = models.ForeignKey(ModelVersion, null=True, on_delete=models.PROTECT, related_name="promotions")
+    former = models.ForeignKey(ModelVersion, null=True, on_delete=models.PROTECT, related_name="+")
+    note = models.TextField(_("reason"), max_length=1000, help_text=_("Why, for those who ask later."))
+    by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+")
+    at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        indexes = [models.Index(fields=["alias", "kind", "-id"], name="promotion_newest")]
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(model=None, former__isnull=False) | Q(model__isnull=False, former=None),
+                name="promotion_has_one_model",
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.alias}: {self.model or '–'}"
 
 
 class Worker(models.Model):

@@ -9,4 +9,6 @@ urlpatterns = [
     path("models/add/", models.add_model, name="model_add"),
     path("models/<int:pk>/retry/", models.retry_import, name="model_retry"),
     path("models/<int:pk>/cancel/", models.cancel_import, name="model_cancel"),
+    path("models/<int:pk>/promote/", models.promote, name="model_promote"),
+    path("models/<int:pk>/withdraw/", models.withdraw, name="model_withdraw"),
 ]

@@ -141,6 +141,8 @@ MATRIX: dict[str, Row] = {
     "model_win_rates": Row("admin", "GET", "reward"),
     "model_retry": Row("admin", "POST", "model"),
     "model_cancel": Row("admin", "POST", "model"),
+    "model_promote": Row("admin", "GET POST", "model"),
+    "model_withdraw": Row("admin", "POST", "model"),
     "api_project_list": Row("person", "GET", admins="POST"),
     "api_project_detail": Row("member", "GET", "project", leads="PATCH"),
     "api_member_list": Row("lead", "GET POST", "project"),
@@ -185,6 +187,7 @@ MATRIX: dict[str, Row] = {
     "api_preview_detail": Row("admin", "GET", "preview"),
     "api_model_list": Row("admin", "GET POST"),
     "api_model_detail": Row("admin", "GET", "model"),
+    "api_model_promotions": Row("admin", "GET POST", "model"),
     "api_model_win_rates": Row("admin", "GET", "reward"),
 }
 

@@ -5,15 +5,17 @@ from __future__ import annotations
 from typing import Any
 
 from django.db.models import QuerySet
-from drf_spectacular.utils import extend_schema, extend_schema_view
+from django.shortcuts import get_object_or_404
+from drf_spectacular.utils import OpenApiParameter, extend_schema, extend_schema_view
 from rest_framework import generics, serializers, status
 from rest_framework.request import Request
 from rest_framework.response import Response
+from rest_framework.views import APIView
 
-from models_registry import services
-from models_registry.models import ModelImport, ModelSource, ModelVersion
+from models_registry import promotions, services
+from models_registry.models import ModelImport, ModelKind, ModelSource, ModelVersion, Promotion
 from models_registry.permissions import IsAdmin, get_admin
-from models_registry.selectors import list_models
+from models_registry.selectors import list_models, list_promotions, list_standing
 
 
 class ModelImportSerializer(serializers.ModelSerializer[ModelImport]):
@@ -33,6 +35,7 @@ class ModelSerializer(serializers.ModelSerializer[ModelVersion]):
     metrics = serializers.DictField(read_only=True)
     created_by = serializers.CharField(source="created_by.username", read_only=True)
     preparation = ModelImportSerializer(source="model_import", read_only=True, allow_null=True, default=None)
+    aliases = serializers.SlugRelatedField[Any](source="standing", slug_field="alias", many=True, read_only=True)
 
     class Meta:
         model = ModelVersion
@@ -47,6 +50,7 @@ class ModelSerializer(serializers.ModelSerializer[ModelVersion]):
             "metrics",
             "licence",
             "notes",
+            "aliases",
             "created_by",
             "created_at",
             "ready_at",
@@ -65,13 +69,37 @@ class NewModelSerializer(serializers.Serializer[ModelVersion]):
     name = serializers.CharField(max_length=100, required=False, default="", allow_blank=True)
 
 
-@extend_schema_view(get=extend_schema(tags=["models"], description="All models, newest first."))
+class PromotionSerializer(serializers.ModelSerializer[Promotion]):
+    """``model`` is null where an alias was taken back: it is held by nobody from then on."""
+
+    by = serializers.CharField(source="by.username", read_only=True)
+
+    class Meta:
+        model = Promotion
+        fields = ["id", "alias", "kind", "model", "note", "by", "at"]
+        read_only_fields = ["id", "kind", "model", "at"]
+
+
+LIST_PARAMETERS = [
+    OpenApiParameter("alias", str, description="Those alone that have this alias now."),
+    OpenApiParameter("kind", str, enum=list(ModelKind.values)),
+]
+
+
+@extend_schema_view(
+    get=extend_schema(tags=["models"], description="All models, newest first.", parameters=LIST_PARAMETERS)
+)
 class ModelListView(generics.ListCreateAPIView[ModelVersion]):
     permission_classes = [IsAdmin]
     serializer_class = ModelSerializer
 
     def get_queryset(self) -> QuerySet[ModelVersion]:
-        return list_models()
+        models, asked = list_models(), self.request.query_params
+        if kind := asked.get("kind"):
+            models = models.filter(kind=kind)
+        if alias := asked.get("alias"):
+            models = models.filter(pk__in=list_standing().filter(alias=alias).values("model"))
+        return models
 
     @extend_schema(request=NewModelSerializer, responses={202: ModelSerializer}, tags=["models"])
     def post(self, request: Request, *args: Any, **kwargs: Any) -> Response:
@@ -98,3 +126,25 @@ class ModelView(generics.RetrieveAPIView[ModelVersion]):
 
     def get_queryset(self) -> QuerySet[ModelVersion]:
         return list_models()
+
+
+class PromotionListView(APIView):
+    permission_classes = [IsAdmin]
+
+    @extend_schema(responses=PromotionSerializer(many=True), tags=["models"])
+    def get(self, request: Request, pk: int) -> Response:
+        """When the model got aliases and lost them by word, newest first."""
+        rows = list_promotions(get_object_or_404(ModelVersion, pk=pk))
+        return Response(PromotionSerializer(rows, many=True).data)
+
+    @extend_schema(request=PromotionSerializer, responses={201: PromotionSerializer}, tags=["models"])
+    def post(self, request: Request, pk: int) -> Response:
+        """Moves an alias to the model, from whichever of its kind had it."""
+        model = get_object_or_404(ModelVersion, pk=pk)
+        asked = PromotionSerializer(data=request.data)
+        asked.is_valid(raise_exception=True)
+        try:
+            made = promotions.promote(model=model, by=get_admin(request), **asked.validated_data)
+        except promotions.PromotionError as error:
+            raise serializers.ValidationError({"alias": [str(error)]}) from error
+        return Response(PromotionSerializer(made).data, status=status.HTTP_201_CREATED)

@@ -7,4 +7,5 @@ from models_registry.api import models
 urlpatterns = [
     path("models/", models.ModelListView.as_view(), name="api_model_list"),
     path("models/<int:pk>/", models.ModelView.as_view(), name="api_model_detail"),
+    path("models/<int:pk>/promotions/", models.PromotionListView.as_view(), name="api_model_promotions"),
 ]

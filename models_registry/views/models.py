@@ -16,12 +16,12 @@ from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from models_registry import services
-from models_registry.forms import FolderForm, HubForm
+from models_registry import promotions, services
+from models_registry.forms import FolderForm, HubForm, PromotionForm
 from models_registry.leases import CannotCancel, CannotRetry
 from models_registry.models import ModelImport, ModelSource, ModelVersion
 from models_registry.permissions import admin_required, get_admin
-from models_registry.selectors import find_demo_model, list_models
+from models_registry.selectors import find_demo_model, list_models, list_standing
 
 
 @admin_required
@@ -82,6 +82,43 @@ def cancel_import(request: HttpRequest, pk: int) -> HttpResponse:
     except CannotCancel as error:
         messages.error(request, str(error))
     return redirect("model_list")
+
+
+@admin_required
+@require_http_methods(["GET", "HEAD", "POST"])
+@never_cache
+def promote(request: HttpRequest, pk: int) -> HttpResponse:
+    """A page of its own: an alias is moved with a reason, in sight of who has it."""
+    model = get_object_or_404(ModelVersion, pk=pk)
+    form = PromotionForm(request.POST or None)
+    if form.is_valid():
+        try:
+            promotions.promote(model=model, by=get_admin(request), **form.cleaned_data)
+        except promotions.PromotionError as error:
+            form.add_error(None, str(error))
+        else:
+            messages.success(
+                request, _("%(model)s is %(alias)s now.") % {"model": model.name, "alias": form.cleaned_data["alias"]}
+            )
+            return redirect("model_detail", pk)
+    context = {
+        "model": model,
+        "form": form,
+        "standing": list_standing().filter(kind=model.kind).select_related("model"),
+    }
+    return render(request, "models_registry/promote.html", context, status=422 if form.is_bound else 200)
+
+
+@admin_required
+@require_POST
+def withdraw(request: HttpRequest, pk: int) -> HttpResponse:
+    model = get_object_or_404(ModelVersion, pk=pk)
+    alias, note = request.POST.get("alias", "")[:30], request.POST.get("note", "")[:1000]
+    try:
+        promotions.withdraw(model=model, alias=alias, note=note, by=get_admin(request))
+    except promotions.PromotionError as error:
+        messages.error(request, str(error))
+    return redirect("model_detail", pk)
 
 
 def is_under_way(model: ModelVersion) -> bool:

@@ -8,7 +8,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
 from annotate.permissions import admin_required
-from models_registry.selectors import list_models
+from models_registry.selectors import list_models, list_promotions
 from training import selectors
 from training.views import evaluation, outcome
 
@@ -29,5 +29,6 @@ def show_model(request: HttpRequest, pk: int) -> HttpResponse:
         "lineage": lineage,
         "generations": lineage.steps[::-1],
         "uses": selectors.list_uses(model),
+        "promotions": list_promotions(model),
     }
     return render(request, "training/model_detail.html", context)

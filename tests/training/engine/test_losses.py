@@ -102,6 +102,8 @@ def test_robust_dpo() -> None:
     # ε = 0.1, z = 1: (0.9 · 0.313262 − 0.1 · 1.313262) / 0.8 = 0.188262
     settings = {"dpo_loss": "robust", "label_smoothing": 0.1}
     assert loss_of("dpo", 10, 0, reference=(0, 0), **settings) == pytest.approx(0.188262, abs=1e-6)
+    # z = 2 beyond a margin of 1 is the same
+    assert loss_of("dpo", 20, 0, reference=(0, 0), row={"margin": 1}, **settings) == pytest.approx(0.188262, abs=1e-6)
     # a share of 0.1 flipped labels gives the clean loss: 0.9 · L(z) + 0.1 · L(−z) = −log σ(1)
     flipped = loss_of("dpo", 0, 10, reference=(0, 0), **settings)
     assert 0.9 * 0.188262 + 0.1 * flipped == pytest.approx(0.313262, abs=1e-5)
@@ -243,6 +245,9 @@ def test_cpo() -> None:
     terms = score_pair("cpo", -10, -20)
     assert terms.row_loss.item() == pytest.approx(0.313262, abs=1e-6)
     assert terms.token_loss is not None and terms.token_loss.item() == 10
+    # without a reference the reward is β times the log-probability
+    rewards = [terms.logged[f"rewards/{name}"].item() for name in ("chosen", "rejected", "margins", "accuracies")]
+    assert rewards == pytest.approx([-1, -2, 1, 1])
     assert score_pair("cpo", -10, -20, nll_weight=0).token_loss is None
     # ε = 0.1 as for DPO
     assert loss_of("cpo", -10, -20, label_smoothing=0.1) == pytest.approx(0.413262, abs=1e-6)

@@ -37,11 +37,8 @@ LARGEST_LOGP = -1e-7
 def log1mexp(x: Tensor) -> Tensor:
     """log(1 − exp x) for x < 0, exact near both ends (Mächler 2012); inputs are clamped below 0."""
     x = x.float().clamp(max=LARGEST_LOGP)
-    far = x < -math.log(2)
-    # Both branches are computed; each gets a harmless input where it is not taken, so that no gradient is NaN.
-    by_log1p = torch.log1p(-torch.exp(torch.where(far, x, -1.0)))
-    by_expm1 = torch.log(-torch.expm1(torch.where(far, -0.1, x)))
-    return torch.where(far, by_log1p, by_expm1)
+    # Both are computed. With x away from 0 both are finite, so that the one not taken makes no gradient NaN.
+    return torch.where(x < -math.log(2), torch.log1p(-torch.exp(x)), torch.log(-torch.expm1(x)))
 
 
 def log_odds_ratio(chosen: Tensor, rejected: Tensor) -> Tensor:
