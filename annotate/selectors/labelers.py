@@ -19,7 +19,6 @@ from annotate.selectors.answers import list_answers
 from annotate.selectors.counted import select_counted
 from annotate.selectors.gold import read_credits
 from annotate.selectors.quality import LabelerQuality, QualityReport, get_quality, read_repeats
-from annotate.selectors.totals import EXACT_UP_TO, keep
 
 LEAST_VOTES = 20
 """Below this, figures would say more about chance than about a person, and are not shown."""
@@ -29,7 +28,6 @@ OWN_REPEATS = 10
 """In steps of so many repeats a labeler's consistency is told to themself: more often, it would tell a repeat."""
 MOST_WEEKS, MOST_DAYS, MOST_RECENT = 12, 28, 20
 _MIDDLE_OF = 5000
-_KEPT_S = 600
 _NOTHING = Estimate(None, None, None, 0)
 
 
@@ -75,7 +73,7 @@ class LabelerFigures:
 
 
 def describe_labeler(project: Project, person: User, *, for_themself: bool = False) -> LabelerFigures:
-    """Agreement, reliability and position may be some minutes old in a large project; the rest is counted now.
+    """Agreement, reliability and position may be some while old in a large project; the rest is counted now.
 
     ``for_themself`` leaves out what would tell them which pairs came again.
     """
@@ -87,7 +85,7 @@ def describe_labeler(project: Project, person: User, *, for_themself: bool = Fal
     }
     if len(rows) < LEAST_VOTES:
         return LabelerFigures(person, len(rows), has_figures=False, **counts)
-    report = _get_report(project)
+    report = get_quality(project)
     own = next((each for each in report.labelers if each.id == person.pk), None)
     return LabelerFigures(
         person,
@@ -134,14 +132,6 @@ def measure_gold(project: Project, person: User) -> Estimate:
     """Mean credit of their votes on gold, without an interval. For those who lead: no labeler learns of gold."""
     credits = read_credits(project, person)
     return Estimate(fmean(credits) if credits else None, None, None, len(credits))
-
-
-def _get_report(project: Project) -> QualityReport:
-    return keep(
-        f"labeler-figures:{project.pk}",
-        lambda: get_quality(project),
-        lambda report: _KEPT_S if report.votes > EXACT_UP_TO else 0,
-    )
 
 
 def _take_quality(own: LabelerQuality) -> dict[str, Any]:

@@ -1,11 +1,14 @@
 """The quality of a project's labels: everything of annotate/quality for its votes, computed at most once a state.
 
+Of many votes it takes long, and is then kept for a while whatever comes in, as sums are (totals.py).
+
 For those who lead it: labelers do not see each other's figures.
 """
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+import time
+from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -13,6 +16,7 @@ import numpy as np
 from django.contrib.auth.models import User
 from django.core.cache import cache
 from django.db.models import Exists, Max, OuterRef, QuerySet
+from django.utils import timezone
 
 from annotate.exporting.candidates import read_cutoff, select_votes
 from annotate.models import Comparison, GoldAnswer, Grade, Judgment, Project, ResponseScore
@@ -34,6 +38,7 @@ from annotate.quality.reliability import count_decided, fit_reliability
 from annotate.quality.repeats import Repeats, measure_repeats, measure_repeats_by_labeler
 from annotate.quality.style import StyleEffects, contrast_styles, count_style, estimate_style_effects
 from annotate.quality.votes import Integers, VoteTable, read_level, read_side
+from annotate.selectors import totals
 from annotate.selectors.counted import select_counted
 from annotate.selectors.ranking import Standing, rank_models
 from models_registry.models import ModelVersion
@@ -42,8 +47,10 @@ MOST_STYLED = 2_000
 """Comparisons, evenly spread, whose texts the style audit reads."""
 MOST_PAIRS_OF_LABELERS = 30
 MOST_WEEKS = 26
-_VERSION = 3
+_VERSION = 4
 _CACHE_SECONDS = 24 * 3600
+_KEPT_FOR = 100
+"""Times as long as measuring took a report of many votes is shown, so that measuring takes a hundredth of the time."""
 
 
 @dataclass(frozen=True)
@@ -84,28 +91,58 @@ class QualityReport:
     models: list[Standing]
     repeats: Repeats
     converged: bool
+    measured_at: datetime = field(compare=False)
+    took_s: float = field(compare=False)
+    """Seconds that measuring took."""
+
+    @property
+    def kept_s(self) -> float:
+        """Seconds for which this is shown although votes may have come in; 0 of few votes, which are measured anew."""
+        return self.took_s * _KEPT_FOR if self.votes > totals.EXACT_UP_TO else 0.0
 
     def as_json(self) -> dict[str, Any]:
         """Plain data: an estimate is {value, low, high, count}."""
-        return asdict(self)
+        return asdict(self) | {"measured_at": self.measured_at.isoformat()}
 
 
 def get_quality(project: Project) -> QualityReport:
-    """The report of the votes as they stand; kept for a day, as long as no vote, score or gold pair is added."""
-    scores = (
-        ResponseScore.objects.filter(response__prompt__project=project.root_id).aggregate(last=Max("pk"))["last"] or 0
-    )
-    gold = GoldAnswer.objects.filter(comparison__project=project).count()
-    key = f"label-quality:{_VERSION}:{project.pk}:{read_cutoff(project).judgment}:{scores}:{gold}"
-    report: QualityReport | None = cache.get(key)
-    if report is None:
+    """The report of the votes as they stand; of many votes one that may be older, as ``measured_at`` says.
+
+    When its time is over one asker measures anew, unless nothing came in, and the others get the old one until then.
+    """
+
+    def measure() -> QualityReport:
+        state = _read_state(project)
+        found: tuple[tuple[int, ...], QualityReport] | None = cache.get(_name_key(project))
+        if found and found[0] == state:
+            return found[1]
         report = measure_quality(project)
-        cache.set(key, report, _CACHE_SECONDS)
-    return report
+        cache.set(_name_key(project), (state, report), _CACHE_SECONDS)
+        return report
+
+    return totals.keep(f"{_name_key(project)}:kept", measure, lambda report: report.kept_s)
+
+
+def find_measured(project: Project) -> QualityReport | None:
+    """The last report, if it is still there; measures nothing."""
+    found: tuple[tuple[int, ...], QualityReport] | None = cache.get(_name_key(project))
+    return found[1] if found else None
+
+
+def _name_key(project: Project) -> str:
+    return f"label-quality:{_VERSION}:{project.pk}"
+
+
+def _read_state(project: Project) -> tuple[int, ...]:
+    """Another one after a vote, a score or a gold pair is added."""
+    scores = ResponseScore.objects.filter(response__prompt__project=project.root_id).aggregate(last=Max("pk"))["last"]
+    gold = GoldAnswer.objects.filter(comparison__project=project).count()
+    return read_cutoff(project).judgment, scores or 0, gold
 
 
 def measure_quality(project: Project) -> QualityReport:
     """Reads all standing votes; a second or two for 100,000 of them."""
+    measured_at, start = timezone.now(), time.monotonic()
     table, grade, week = read_votes(project)
     fit, decided = fit_reliability(table), count_decided(table)
     names = dict(User.objects.filter(pk__in=table.labeler_ids.tolist()).values_list("pk", "username"))
@@ -158,6 +195,8 @@ def measure_quality(project: Project) -> QualityReport:
         models=rank_models(project),
         repeats=measure_repeats(again),
         converged=fit.converged,
+        measured_at=measured_at,
+        took_s=time.monotonic() - start,
     )
 
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from django.db.models import Count
+from django.utils.translation import get_language
 from django.utils.translation import gettext as _
 
 from annotate.models import Project
 from annotate.models.answers import contradicts
 from annotate.selectors.counted import select_counted
+from annotate.selectors.totals import get_totals, keep
 
 
 @dataclass(frozen=True)
@@ -19,6 +21,12 @@ class Bin:
     label: str
     votes: int
     share: float
+
+
+def get_safety(project: Project) -> list[Bin]:
+    """The same, of a large project not older than its totals."""
+    kept_s = get_totals(project).kept_s
+    return keep(f"safety:{project.pk}:{get_language()}", lambda: measure_safety(project), lambda _bins: kept_s)
 
 
 def measure_safety(project: Project) -> list[Bin]:

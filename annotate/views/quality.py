@@ -10,7 +10,7 @@ from annotate.models import Grade
 from annotate.permissions import get_labeler, get_led_project
 from annotate.quality.style import FEATURES
 from annotate.selectors.quality import get_quality
-from annotate.selectors.safety import measure_safety
+from annotate.selectors.safety import get_safety
 
 _MOST_LABELERS = 200
 
@@ -24,7 +24,7 @@ def show_quality(request: HttpRequest, slug: str) -> HttpResponse:
         "project": project,
         "report": report,
         "by_grade": [(Grade(grade).label, share) for grade, share in report.by_grade.items()],
-        "safety": measure_safety(project),
+        "safety": get_safety(project),
         "labelers": report.labelers[:_MOST_LABELERS],
         "audits": audits,
         "styles": [(feature, [effects.features[feature] for _name, effects in audits]) for feature in FEATURES],

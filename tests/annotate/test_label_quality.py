@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from io import StringIO
 
 import pytest
 from django.contrib.auth.models import User
+from django.core.cache import cache
 from django.core.management import CommandError, call_command
 from django.test import Client
 from django.urls import reverse
 
 from annotate.models import Comparison, Project, ResponseScore
-from annotate.selectors.quality import get_quality, measure_quality, read_votes
+from annotate.selectors import quality, totals
+from annotate.selectors.quality import find_measured, get_quality, measure_quality, read_votes
 from tests.annotate.votes import undo, vote
 from tests.conftest import MakeComparison
 from tests.scenery import make_model
@@ -60,6 +63,30 @@ def test_the_report_is_kept_until_a_vote_comes(project: Project, judged: list[Co
     assert get_quality(project) == before
     vote(judged[0], admin, "a")
     assert get_quality(project).votes == before.votes + 1
+
+
+@pytest.fixture
+def many(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Eight votes are many here, and a report of them is kept for years."""
+    monkeypatch.setattr(totals, "EXACT_UP_TO", 3)
+    monkeypatch.setattr(quality, "_KEPT_FOR", 1e9)
+    cache.clear()
+    yield
+    cache.clear()
+
+
+def test_a_report_of_many_votes_is_shown_for_a_while_and_then_measured_anew(
+    many: None, project: Project, judged: list[Comparison], admin: User, client: Client
+) -> None:
+    assert find_measured(project) is None, "looking measures nothing"
+    before = get_quality(project)
+    vote(judged[0], admin, "a")
+    assert get_quality(project).votes == before.votes == 8 and find_measured(project) == before
+    client.force_login(admin)
+    page = client.get(reverse("project_quality", args=[project.slug])).content.decode()
+    assert "8 votes" in page and "not with every vote" in page
+    cache.delete(f"label-quality:{quality._VERSION}:{project.pk}:kept")  # as when its time is over
+    assert get_quality(project).votes == 9
 
 
 def test_admins_see_figures_with_intervals(
