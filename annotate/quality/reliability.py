@@ -13,8 +13,11 @@ what makes the model identifiable: turning all truths and all θ around gives th
 single vote is worth where nothing is known of the labeler: 0.8, near the agreement with experts that is reported for
 such work (0.63 to 0.85; arXiv 2204.05862, 2306.05685). An adversary has θ_k < 0, and their votes count the other way.
 
-The fit goes from the prior's means to a mode of the posterior, truths summed out, by Newton's method, and by a step of
-EM wherever a Newton step would not climb. EM alone needs thousands of steps where few pairs have two votes.
+The fit goes from the prior's means to a mode of the posterior, truths summed out, by Newton's method, with shorter
+steps wherever a whole one would not climb. Where the same two labelers always meet, their votes tell only how often
+they agree, not who of them is right: there the posterior bends both ways, and Newton's step follows each bend upwards
+(the absolute values of the curvatures). EM needs hundreds to thousands of steps there, and where few pairs have two
+votes; it is left for labelers too many to move jointly.
 
 Votes without a side (unsure, equal, both bad) say nothing about which is better and are left out of the fit. Grades
 are not used: they say by how much, and become the margin.
@@ -38,6 +41,9 @@ _TOLERANCE = 1e-9
 _MOST_STEPS = 2000
 _SETTLED = 1e-12
 _LEAST_CURVATURE = 1e-3
+_MOST_HALVINGS = 30
+_LONGEST_STEP = 1.0
+"""Log-odds, where the posterior is not concave and the step so a guess."""
 _PRECISION = np.array([PRIOR_DEVIATION**-2, SIDE_DEVIATION**-2])
 _CENTRE = np.array([PRIOR_MEAN, 0.0])
 
@@ -76,8 +82,15 @@ def fit_reliability(table: VoteTable) -> ReliabilityFit:
     margins, value = votes.weigh(parameters)
     values, converged = [value], False
     while not converged and len(values) <= _MOST_STEPS:
-        updated = parameters + votes.find_step(parameters, _sigmoid(margins))[0]
+        step = votes.find_step(parameters, _sigmoid(margins))[0]
+        updated = parameters + step
         new_margins, value = votes.weigh(updated)
+        for _halving in range(_MOST_HALVINGS if votes.moves_jointly else 0):
+            if value >= values[-1]:
+                break
+            step = step / 2
+            updated = parameters + step
+            new_margins, value = votes.weigh(updated)
         if not value >= values[-1]:
             updated = _maximise(votes.count_cells(_sigmoid(margins)), parameters)
             new_margins, value = votes.weigh(updated)
@@ -143,8 +156,15 @@ class _Decided:
         doubt = np.sqrt(posterior * (1 - posterior))[self.pair]
         change = np.stack((doubt * (pull_a + pull_b), doubt * (pull_a - pull_b) * self.side), axis=1)
         own = complete - self._sum_own(change)
-        jointly = _solve_jointly(gradient, own, self._sum_shared(change)) if self.labelers <= MOST_JOINTLY else None
-        return jointly or _solve_apart(gradient, complete, own)
+        apart = _solve_apart(gradient, complete, own)
+        if not self.moves_jointly:
+            return apart
+        step, errors = _solve_jointly(gradient, own, self._sum_shared(change))
+        return step, apart[1] if errors is None else errors
+
+    @property
+    def moves_jointly(self) -> bool:
+        return self.labelers <= MOST_JOINTLY
 
     def _sum_own(self, change: Floats) -> Floats:
         """(L, 2, 2): Σ over each labeler's votes."""
@@ -163,8 +183,8 @@ class _Decided:
         return np.asarray(total.reshape(size, size) + total.reshape(size, size).T)
 
 
-def _solve_jointly(gradient: Floats, own: Floats, shared: Floats) -> tuple[Floats, Floats] | None:
-    """None where the posterior is not concave."""
+def _solve_jointly(gradient: Floats, own: Floats, shared: Floats) -> tuple[Floats, Floats | None]:
+    """Without errors where the posterior is not concave: then the step climbs, but leads to no maximum at once."""
     information = -shared
     for labeler, block in enumerate(own):
         here = slice(2 * labeler, 2 * labeler + 2)
@@ -172,7 +192,9 @@ def _solve_jointly(gradient: Floats, own: Floats, shared: Floats) -> tuple[Float
     try:
         np.linalg.cholesky(information)
     except np.linalg.LinAlgError:
-        return None
+        curvatures, axes = np.linalg.eigh(information)
+        step = (axes / np.maximum(np.abs(curvatures), _LEAST_CURVATURE)) @ (axes.T @ gradient.ravel())
+        return step.reshape(-1, 2) * min(1.0, _LONGEST_STEP / np.abs(step).max()), None
     covariance = np.linalg.inv(information)
     return (covariance @ gradient.ravel()).reshape(-1, 2), np.sqrt(np.diag(covariance)).reshape(-1, 2)
 

@@ -97,6 +97,25 @@ def test_intervals_of_reliability_cover_the_truth() -> None:
     assert 0.9 < hits / trials < 0.99
 
 
+def test_labelers_who_always_meet_the_same_partner_are_fitted_in_few_steps() -> None:
+    """Their votes tell how often the two agree, and not who of them is right: the posterior bends both ways."""
+    draw = np.random.default_rng(0)
+    pairs, couples = 10_000, 10
+    pair = np.repeat(np.arange(pairs), 2)
+    labeler = np.stack((2 * (np.arange(pairs) % couples), 2 * (np.arange(pairs) % couples) + 1), axis=1).ravel()
+    truth, side = draw.choice([-1, 1], pairs)[pair], draw.choice([-1, 1], 2 * pairs)
+    theta, beta = draw.normal(1.4, 0.8, 2 * couples)[labeler], draw.normal(0, 0.3, 2 * couples)[labeler]
+    vote = np.where(draw.random(2 * pairs) < expit(theta * truth + beta * side), 1, -1)
+    table = VoteTable.build(pair, labeler, vote, side)
+    fit = fit_reliability(table)
+    assert fit.converged and len(fit.path) < 60 and (np.diff(fit.path) >= 0).all()
+    few = VoteTable.build(pair[:400], labeler[:400], vote[:400], side[:400])
+    fit = fit_reliability(few)
+    here = np.concatenate((fit.weight, fit.side_bias))
+    better = minimize(find_minus_log_posterior, here, args=(few,), method="BFGS", options={"maxiter": 3})
+    assert fit.path[-1] == pytest.approx(-better.fun, abs=1e-5), "a maximum, no saddle between the two of a couple"
+
+
 # -- Crowd-BT ---------------------------------------------------------------------------------------------------------
 
 
