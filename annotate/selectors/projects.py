@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import datetime
 
 from django.contrib.auth.models import User
 from django.db.models import Count, Exists, F, IntegerField, OuterRef, Q, QuerySet, Subquery, Sum
@@ -11,10 +12,12 @@ from django.db.models.functions import Coalesce
 
 from annotate.models import Assignment, Comparison, Judgment, Membership, Project, Prompt
 from annotate.permissions import can_lead, can_review, is_admin, projects_for
+from annotate.quality.intervals import Estimate
 from annotate.selectors.budget import Forecast, forecast_budget
 from annotate.selectors.counted import select_counted
 from annotate.selectors.held import count_held
 from annotate.selectors.progress import Progress, measure_progress
+from annotate.selectors.quality import find_measured
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,25 @@ def list_family(project: Project, user: User) -> QuerySet[Project]:
     """Of list_projects those that judge the same pairs: the parent first, then its axes as they were added."""
     family = list_projects(user).filter(Q(pk=project.root_id) | Q(parent=project.root_id))
     return family.order_by(F("parent").asc(nulls_first=True), "pk")
+
+
+@dataclass(frozen=True)
+class AxisRow:
+    """A project of a family with Krippendorff's alpha of which response, as last measured; None before that."""
+
+    project: Project
+    alpha: Estimate | None
+    measured_at: datetime | None
+
+
+def describe_family(project: Project, user: User) -> list[AxisRow]:
+    """The family's rows; alpha where the viewer leads and somebody looked at its quality of late. Measures nothing."""
+    rows = []
+    for axis in list_family(project, user):
+        report = find_measured(axis) if can_lead(user, axis) else None
+        alpha = report.alpha_decisions if report and report.repeated else None
+        rows.append(AxisRow(axis, alpha, report.measured_at if report else None))
+    return rows
 
 
 def group_families(projects: Iterable[Project]) -> list[tuple[Project, list[Project]]]:

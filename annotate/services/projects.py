@@ -67,27 +67,55 @@ def update_project(*, project: Project, archived: bool, by: User) -> Project:
 
 @transaction.atomic
 def add_member(*, project: Project, user: User, role: Role = Role.LABELER, by: User) -> bool:
-    """Lets somebody into the project in a role; who is a member gets that role. False where nothing changed."""
-    membership, created = Membership.objects.get_or_create(project=project, user=user, defaults={"role": role})
-    if created:
-        record(AuditAction.MEMBER_ADDED, project=project, by=by, about=user, after={"role": role})
-    elif Membership.objects.filter(pk=membership.pk).exclude(role=role).update(role=role):
-        was, now = {"role": membership.role}, {"role": role}
-        record(AuditAction.ROLE_CHANGED, project=project, by=by, about=user, before=was, after=now)
-    else:
+    """Lets somebody into the project in a role; who is a member gets that role. False where nothing changed.
+
+    Axes go with it: a new member enters each of them, and another role is theirs wherever they had the old one. Where
+    an axis gave them a role of its own, or let them go, it stays so. Locks the project's row.
+    """
+    _lock_members(project)
+    before = _find_role(project, user)
+    if before == role:
         return False
+    _set_role(project, user, before, role, by)
+    for axis in project.axes.order_by("pk"):
+        if _find_role(axis, user) == before:
+            _set_role(axis, user, before, role, by)
     return True
 
 
 @transaction.atomic
 def remove_member(*, project: Project, user: User, by: User) -> bool:
-    """Ends somebody's access; what they judged stays. False when they had none. Locks the membership."""
-    membership = Membership.objects.select_for_update().filter(project=project, user=user).first()
-    if membership is None:
+    """Ends somebody's access, to the axes of the project too; what they judged stays. False when they had none.
+
+    Locks the project's row.
+    """
+    _lock_members(project)
+    if _find_role(project, user) is None:
         return False
-    membership.delete()
-    record(AuditAction.MEMBER_REMOVED, project=project, by=by, about=user, before={"role": membership.role})
+    for place in (project, *project.axes.order_by("pk")):
+        role = _find_role(place, user)
+        if role is not None:
+            Membership.objects.filter(project=place, user=user).delete()
+            record(AuditAction.MEMBER_REMOVED, project=place, by=by, about=user, before={"role": role})
     return True
+
+
+def _lock_members(project: Project) -> None:
+    """Who adds an axis copies the members under the same lock, so that none is missed."""
+    Project.objects.select_for_update(no_key=True).get(pk=project.root_id)
+
+
+def _find_role(project: Project, user: User) -> str | None:
+    return Membership.objects.filter(project=project, user=user).values_list("role", flat=True).first()
+
+
+def _set_role(project: Project, user: User, before: str | None, role: Role, by: User) -> None:
+    Membership.objects.update_or_create(project=project, user=user, defaults={"role": role})
+    if before is None:
+        record(AuditAction.MEMBER_ADDED, project=project, by=by, about=user, after={"role": role})
+    else:
+        was, now = {"role": before}, {"role": role}
+        record(AuditAction.ROLE_CHANGED, project=project, by=by, about=user, before=was, after=now)
 
 
 def name_axis(parent: Project, axis: str) -> str:

@@ -25,6 +25,7 @@ def show_members(request: HttpRequest, slug: str) -> HttpResponse:
         messages.success(request, _("%s may label here now.") % form.cleaned_data["user"].username)
         return redirect("member_list", project.slug)
     context = {"project": project, "members": list_members(project), "form": form, "roles": Role}
+    context["has_axes"] = project.axes.exists()
     return render(request, "annotate/member_list.html", context, status=422 if form.errors else 200)
 
 

@@ -10,7 +10,7 @@ from django.views.decorators.http import require_http_methods, require_safe
 
 from annotate.permissions import admin_required, can_lead, can_review, get_labeler, get_led_project, get_project_or_404
 from annotate.project_forms import ProjectEditForm, ProjectForm
-from annotate.selectors.projects import describe_project, group_families, list_family, list_projects
+from annotate.selectors.projects import describe_family, describe_project, group_families, list_projects
 from annotate.services.projects import ProjectError, create_project, update_project
 
 
@@ -30,7 +30,7 @@ def show_project(request: HttpRequest, slug: str) -> HttpResponse:
         "overview": describe_project(project, user),
         "leads": can_lead(user, project),
         "reviews": can_review(user, project),
-        "family": list_family(project, user),
+        "family": describe_family(project, user),
     }
     return render(request, "annotate/project_detail.html", context)
 

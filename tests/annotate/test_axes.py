@@ -9,13 +9,15 @@ from typing import Any
 import orjson
 import pytest
 from django.contrib.auth.models import User
+from django.core.cache import cache
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.db import IntegrityError, transaction
 from django.test import Client
 from rest_framework.test import APIClient
 
 from annotate.exporting.rule import DatasetRule
-from annotate.models import Choice, Comparison, DatasetVersion, Membership, Project, Response, SamplingJob
+from annotate.models import Choice, Comparison, DatasetVersion, Membership, Project, Response, Role, SamplingJob
+from annotate.selectors import quality
 from annotate.selectors.progress import measure_progress
 from annotate.selectors.projects import describe_project, group_families, list_family, list_projects
 from annotate.selectors.quality import get_quality
@@ -26,7 +28,7 @@ from annotate.services.comparisons import ComparisonError, NewComparison, NewRes
 from annotate.services.datasets import build_dataset_version, freeze_dataset
 from annotate.services.imports import ImportRefused, perform_import, start_import
 from annotate.services.judgments import submit_judgment
-from annotate.services.projects import ProjectError, update_project
+from annotate.services.projects import ProjectError, add_member, remove_member, update_project
 from annotate.services.prompts import get_or_create_prompt
 from annotate.services.sampling import SamplingError, start_sampling
 from annotate.services.scoring import ScoringError, start_scoring
@@ -344,3 +346,69 @@ def test_responses_of_another_project_s_prompt_stay_refused(project: Project, ad
     foreign, _made = get_or_create_prompt(project=axis, messages=[{"role": "user", "content": "Why?"}])
     with pytest.raises(ComparisonError, match="another project"):
         create_comparisons(project=project, new=[NewComparison(foreign, NewResponse("a"), NewResponse("b"))])
+
+
+# -- Members and agreement -------------------------------------------------------------------------------------------
+
+
+def read_roles(user: User, *projects: Project) -> list[str | None]:
+    memberships = dict(Membership.objects.filter(user=user).values_list("project", "role"))
+    return [memberships.get(project.pk) for project in projects]
+
+
+def read_log(project: Project) -> list[tuple[str, dict[str, Any], dict[str, Any]]]:
+    events = project.audit_events.filter(kind="user").order_by("pk")
+    return [(event.action, event.before, event.after) for event in events]
+
+
+def test_members_of_the_parent_go_with_it_into_its_axes(
+    project: Project, outsider: User, admin: User, add: Callable[..., Project]
+) -> None:
+    family = project, add(), add("Helpfulness")
+    assert add_member(project=project, user=outsider, by=admin)
+    assert read_roles(outsider, *family) == ["labeler"] * 3
+    assert add_member(project=family[2], user=outsider, role=Role.LEAD, by=admin), "an axis gives a role of its own"
+    assert add_member(project=project, user=outsider, role=Role.REVIEWER, by=admin)
+    assert not add_member(project=project, user=outsider, role=Role.REVIEWER, by=admin)
+    assert read_roles(outsider, *family) == ["reviewer", "reviewer", "lead"]
+    assert remove_member(project=project, user=outsider, by=admin)
+    assert read_roles(outsider, *family) == [None] * 3
+    steps: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
+        ("member_added", {}, {"role": "labeler"}),
+        ("role_changed", {"role": "labeler"}, {"role": "reviewer"}),
+        ("member_removed", {"role": "reviewer"}, {}),
+    ]
+    assert [read_log(place) for place in family[:2]] == [steps] * 2
+    assert [row[0] for row in read_log(family[2])] == ["member_added", "role_changed", "member_removed"]
+
+
+def test_members_of_an_axis_alone_stay_there(
+    project: Project, labeler: User, outsider: User, admin: User, add: Callable[..., Project]
+) -> None:
+    axis = add()
+    add_member(project=axis, user=outsider, by=admin)
+    remove_member(project=axis, user=labeler, by=admin)
+    assert read_roles(outsider, project, axis) == [None, "labeler"]
+    assert not remove_member(project=project, user=outsider, by=admin)
+    add_member(project=project, user=labeler, role=Role.LEAD, by=admin)
+    assert read_roles(labeler, project, axis) == ["lead", None], "who was let go stays out"
+
+
+def test_the_table_shows_alpha_as_it_was_last_measured_and_measures_none(
+    project: Project, comparisons: list[Comparison], labeler: User, teammate: User, admin: User,
+    add: Callable[..., Project], client: Client, monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    cache.clear()
+    axis = add()
+    for number, pair in enumerate(axis.comparisons.order_by("pk")):
+        vote(pair, labeler, "ab"[number % 2])
+        vote(pair, teammate, "ab"[number % 2] if number else "b")
+    alpha = get_quality(axis).alpha_decisions.value
+    assert alpha is not None
+    monkeypatch.setattr(quality, "measure_quality", lambda _project: pytest.fail("a page of counts measured"))
+    client.force_login(admin)
+    page = client.get(f"/projects/{project.slug}/").content.decode()
+    table = page.split('id="axes-title"')[1].split("</table>")[0]
+    assert f"{alpha:.2f}" in table and ">–<" in table
+    client.force_login(labeler)
+    assert "alpha" not in client.get(f"/projects/{project.slug}/").content.decode().lower()
