@@ -50,6 +50,7 @@ compare_pages = [
     path("flag/", compare.flag, name="compare_flag"),
     path("appeal/", compare.appeal_pause, name="compare_appeal"),
     path("heartbeat/", compare.heartbeat, name="compare_heartbeat"),
+    path("draft/", compare.draft, name="compare_draft"),
     path("ahead/", compare.ahead, name="compare_ahead"),
     path("answers/", answers.show_answers, name="answer_list"),
     path("answers/<uuid:token>/", answers.change_answer, name="answer_change"),

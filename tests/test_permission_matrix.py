@@ -6,12 +6,14 @@ A new route without a row in MATRIX fails, and so does a row without a route.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from uuid import UUID
 
 import pytest
 from django.contrib.auth.models import User
 from django.core.cache import cache
 from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver, reverse
+from django.utils import timezone
 from knox.models import AuthToken
 
 from annotate.models import (
@@ -25,6 +27,7 @@ from annotate.models import (
     SamplingJob,
     ScoringJob,
 )
+from annotate.services.drafts import save_draft
 from tests.annotate.votes import vote
 from tests.scenery import make_dataset, make_import, make_model, make_run
 from training.models import TokenPreview
@@ -89,6 +92,7 @@ MATRIX: dict[str, Row] = {
     "compare_undo": Row("member", "POST", "project"),
     "compare_appeal": Row("member", "POST", "project"),
     "compare_heartbeat": Row("member", "POST", "project"),
+    "compare_draft": Row("member", "POST", "project"),
     "compare_ahead": Row("member", "GET", "project"),
     "answer_list": Row("member", "GET", "project"),
     "answer_change": Row("owner", "GET POST", "answer"),
@@ -153,6 +157,7 @@ MATRIX: dict[str, Row] = {
     "api_judgment_undo": Row("member", "POST", "project"),
     "api_answer_list": Row("member", "GET", "project"),
     "api_answer_change": Row("owner", "POST", "answer"),
+    "api_draft": Row("owner", "GET PUT", "draft"),
     "api_comparison_skip": Row("member", "POST", "project"),
     "api_guidelines": Row("member", "GET POST", "project"),
     "api_comparison_flag": Row("member", "POST", "project"),
@@ -227,6 +232,7 @@ def world(
         "run": (run.pk,),
         "flag": (Flag.objects.create(comparison=comparisons[0], labeler=labeler, reason="other").pk,),
         "answer": (project.slug, vote(comparisons[0], admin).token),
+        "draft": (project.slug, make_draft(comparisons[2], admin)),
         "sampling": (job.pk,),
         "scoring": (ScoringJob.objects.create(project=project, model=reward, created_by=admin).pk,),
         "import": (Import.objects.create(project=project, format="pairs", file_name="a.jsonl", created_by=admin).pk,),
@@ -236,6 +242,24 @@ def world(
         "token": (AuthToken.objects.create(user=admin)[0].token_key,),
     }
     return World(arguments)
+
+
+def make_draft(comparison: Comparison, labeler: User) -> UUID:
+    """The token of a pair that somebody has begun to answer; its lease has ended."""
+    now = timezone.now()
+    pair = Assignment.objects.create(
+        comparison=comparison,
+        project=comparison.project,
+        labeler=labeler,
+        state=Assignment.State.EXPIRED,
+        holds_place=False,
+        left_response="a",
+        seed=0,
+        leased_at=now,
+        expires_at=now,
+    )
+    save_draft(labeler=labeler, project=comparison.project, token=pair.token, choice="unsure")
+    return pair.token
 
 
 def make_judged_gold(comparison: Comparison, admin: User) -> int:

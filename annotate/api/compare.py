@@ -14,10 +14,12 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from annotate.api.projects import ProgressSerializer
-from annotate.models import Assignment, Choice, Flag, FlagReason, Judgment, Project, Safety, SkipReason
+from annotate.api.strict import StrictSerializer
+from annotate.models import Assignment, Choice, Draft, Flag, FlagReason, Judgment, Project, Safety, SkipReason
 from annotate.models.projects import MAX_TAG, MAX_TAGS
 from annotate.permissions import can_review, get_labeler, get_project_or_404
 from annotate.selectors.blindness import WHY, find_held_back
+from annotate.selectors.drafts import find_draft
 from annotate.selectors.guidelines import find_current, find_unread
 from annotate.selectors.history import list_judgments
 from annotate.selectors.progress import find_undoable, measure_progress
@@ -25,6 +27,7 @@ from annotate.selectors.shown_pair import ShownPair, Turn, describe_pair
 from annotate.services.answers import MAX_RATIONALE, AnswerRefusedError, JudgmentError
 from annotate.services.assignments import extend_lease, next_comparison
 from annotate.services.axes import follow_pair
+from annotate.services.drafts import NoOpenPairError
 from annotate.services.flags import flag_comparison
 from annotate.services.guidelines import acknowledge_guidelines
 from annotate.services.judgments import (
@@ -54,17 +57,39 @@ class PairSerializer(serializers.Serializer[ShownPair]):
     expires_at = serializers.DateTimeField(read_only=True)
 
 
-class DeskSerializer(serializers.Serializer[Any]):
-    """``pair`` is null where nothing is left; ``undoable`` is the token of the answer that an undo takes back."""
-
-    pair = PairSerializer(read_only=True, allow_null=True)
-    progress = ProgressSerializer(read_only=True)
-    undoable = serializers.UUIDField(read_only=True, allow_null=True)
-
-
 def check_finite(value: float) -> None:
     if not math.isfinite(value):
         raise serializers.ValidationError("A finite number is needed.")
+
+
+class DraftSerializer(StrictSerializer[Draft]):
+    """What you have begun to say of a pair, on a page or through the API; nobody else sees it.
+
+    The fields are those of an answer; one that is left out is blank. Whether your project takes it all is only checked
+    once it is your answer, with which the draft goes.
+    """
+
+    choice = serializers.ChoiceField(choices=Choice.choices, required=False, allow_blank=True)
+    rationale = serializers.CharField(required=False, allow_blank=True, max_length=MAX_RATIONALE, trim_whitespace=False)
+    reason_tags = serializers.ListField(
+        child=serializers.CharField(max_length=MAX_TAG), required=False, max_length=MAX_TAGS
+    )
+    rewrite = serializers.CharField(required=False, allow_blank=True, max_length=MAX_CHARACTERS, trim_whitespace=False)
+    safety = serializers.ChoiceField(choices=Safety.choices, required=False, allow_blank=True)
+    seconds = serializers.FloatField(required=False, min_value=0, validators=[check_finite])
+    updated_at = serializers.DateTimeField(read_only=True)
+
+
+class DeskSerializer(serializers.Serializer[Any]):
+    """``pair`` is null where nothing is left; ``draft`` is yours of that pair, if you had begun to answer it.
+
+    ``undoable`` is the token of the answer that an undo takes back.
+    """
+
+    pair = PairSerializer(read_only=True, allow_null=True)
+    draft = DraftSerializer(read_only=True, allow_null=True)
+    progress = ProgressSerializer(read_only=True)
+    undoable = serializers.UUIDField(read_only=True, allow_null=True)
 
 
 class AnswerSerializer(serializers.Serializer[Any]):
@@ -247,7 +272,7 @@ class LabelingView(APIView):
         if isinstance(exc, AnswerRefusedError):
             return Response({exc.field: [str(exc)]}, status=status.HTTP_400_BAD_REQUEST)
         if isinstance(exc, JudgmentError):
-            unknown = isinstance(exc, UnknownTokenError)
+            unknown = isinstance(exc, UnknownTokenError | NoOpenPairError)
             code = status.HTTP_404_NOT_FOUND if unknown else status.HTTP_409_CONFLICT
             return Response({"detail": str(exc)}, status=code)
         return super().handle_exception(exc)
@@ -257,6 +282,7 @@ def describe_desk(labeler: User, project: Project, assignment: Assignment | None
     undoable = find_undoable(project, labeler)
     desk = {
         "pair": describe_pair(assignment) if assignment else None,
+        "draft": find_draft(assignment) if assignment else None,
         "progress": measure_progress(project, labeler),
         "undoable": undoable.token if undoable else None,
     }

@@ -2,7 +2,20 @@
 
 from django.urls import URLPattern, path
 
-from annotate.api import answers, compare, datasets, gold, held, imports, members, projects, quality, review, sampling
+from annotate.api import (
+    answers,
+    compare,
+    datasets,
+    drafts,
+    gold,
+    held,
+    imports,
+    members,
+    projects,
+    quality,
+    review,
+    sampling,
+)
 
 project_routes = [
     path("projects/", projects.ProjectListView.as_view(), name="api_project_list"),
@@ -18,6 +31,7 @@ compare_routes = [
     path("projects/<slug:slug>/judgments/undo/", compare.UndoView.as_view(), name="api_judgment_undo"),
     path("projects/<slug:slug>/answers/", answers.AnswerListView.as_view(), name="api_answer_list"),
     path("projects/<slug:slug>/answers/<uuid:token>/change/", answers.ChangeView.as_view(), name="api_answer_change"),
+    path("projects/<slug:slug>/drafts/<uuid:token>/", drafts.DraftView.as_view(), name="api_draft"),
     path("projects/<slug:slug>/skip/", compare.SkipView.as_view(), name="api_comparison_skip"),
     path("projects/<slug:slug>/guidelines/", compare.GuidelinesView.as_view(), name="api_guidelines"),
     path("projects/<slug:slug>/flags/", compare.FlagView.as_view(), name="api_comparison_flag"),

@@ -16,6 +16,7 @@ from annotate.models.answers import (
 from annotate.models.audit import AuditAction, AuditEvent
 from annotate.models.content import Comparison, Hold, Prompt, Response, ResponseScore
 from annotate.models.datasets import DatasetVersion, DatasetVersionJudgment
+from annotate.models.drafts import Draft
 from annotate.models.gold import GoldAnswer, StandingDecision
 from annotate.models.judging import Assignment, Flag, Judgment
 from annotate.models.projects import GuidelineReading, GuidelineVersion, Membership, Project, Role
@@ -35,6 +36,7 @@ __all__ = [
     "DatasetVersion",
     "DatasetVersionAdjudication",
     "DatasetVersionJudgment",
+    "Draft",
     "Flag",
     "FlagReason",
     "GoldAnswer",

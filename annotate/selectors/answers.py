@@ -107,13 +107,16 @@ def find_answer_to_change(assignment: Assignment) -> Judgment | None:
 
 def list_fields(judgment: Judgment) -> list[tuple[str, str]]:
     """An answer as the fields of the answer form."""
-    fields = [
-        ("choice", judgment.choice),
-        ("safety", judgment.safety),
-        *(("reason_tags", tag) for tag in judgment.reason_tags),
-    ]
-    fields += [("rationale", judgment.rationale), ("rewrite", judgment.rewrite.text if judgment.rewrite else "")]
-    return [(name, value) for name, value in fields if value]
+    rewrite = judgment.rewrite.text if judgment.rewrite else ""
+    return name_fields(judgment.choice, judgment.safety, judgment.reason_tags, judgment.rationale, rewrite)
+
+
+def name_fields(
+    choice: str, safety: str, reason_tags: Iterable[str], rationale: str, rewrite: str
+) -> list[tuple[str, str]]:
+    """The fields of the answer form that say something."""
+    fields = [("choice", choice), ("safety", safety), *(("reason_tags", tag) for tag in reason_tags)]
+    return [(name, value) for name, value in [*fields, ("rationale", rationale), ("rewrite", rewrite)] if value]
 
 
 def map_frozen(judgments: Iterable[Judgment]) -> dict[int, int]:

@@ -18,6 +18,7 @@ from django.utils.crypto import salted_hmac
 
 from annotate.models import Assignment, Comparison, Project
 from annotate.selectors.shown_pair import describe_pair, hash_pair
+from annotate.services.drafts import drop_old_drafts
 from annotate.services.guidelines import require_reading
 from annotate.services.places import lock_labeler, reap_expired
 from annotate.services.standing import require_standing
@@ -39,7 +40,8 @@ def next_comparison(
     now = now or timezone.now()
     require_reading(project, labeler)
     require_standing(project, labeler)
-    reap_expired(now=now)
+    if reap_expired(now=now):
+        drop_old_drafts(now=now)  # only of a pair whose lease ended does one stay behind
     with transaction.atomic():
         lock_labeler(labeler)
         lease = Assignment.objects.filter(labeler=labeler, project=project, state=Assignment.State.LEASED)

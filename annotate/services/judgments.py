@@ -23,6 +23,7 @@ from annotate.selectors.guidelines import find_last_read
 from annotate.selectors.progress import find_undoable
 from annotate.services.answers import JudgmentError, Reasons, check_answer, check_safety
 from annotate.services.assignments import get_expiry, load_assignment, show_again
+from annotate.services.drafts import drop_draft
 from annotate.services.frozen import require_unfrozen
 from annotate.services.overlap import raise_need
 from annotate.services.places import free_places, lock_comparisons, lock_labeler, take_place
@@ -77,6 +78,7 @@ def submit_judgment(
     check_safety(project, choice, safety, confirmed=confirmed)
     holds_place = _hold_place(assignment)
     _change_assignment(assignment, Assignment.State.DONE, holds_place)
+    drop_draft(assignment)
     said = _add_judgment(
         assignment,
         now,
@@ -123,6 +125,7 @@ def skip_comparison(
     if assignment.holds_place:
         free_places(assignment.comparison_id)
     _change_assignment(assignment, Assignment.State.SKIPPED, holds_place=False)
+    drop_draft(assignment)
     return _add_judgment(assignment, now, seconds, action=Judgment.Action.SKIP, skip_reason=words)
 
 

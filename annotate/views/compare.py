@@ -21,6 +21,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from annotate.models import Assignment, Choice, FlagReason, Judgment, Project, Safety, SkipReason
 from annotate.permissions import get_labeler, get_project_or_404
 from annotate.selectors.answers import find_answer_to_change, find_reopened, list_fields
+from annotate.selectors.drafts import describe_draft, find_draft
 from annotate.selectors.families import list_tabs
 from annotate.selectors.progress import find_undoable, measure_progress
 from annotate.selectors.shown_pair import describe_pair
@@ -29,6 +30,7 @@ from annotate.services.ahead import foresee_pair, read_ticket
 from annotate.services.answers import MAX_RATIONALE, AnswerRefusedError, JudgmentError
 from annotate.services.assignments import extend_lease, next_comparison
 from annotate.services.axes import follow_pair
+from annotate.services.drafts import save_draft
 from annotate.services.flags import flag_comparison
 from annotate.services.guidelines import GuidelinesChangedError, GuidelinesUnreadError, acknowledge_guidelines
 from annotate.services.judgments import (
@@ -59,12 +61,7 @@ class ReasonedForm(forms.Form):
         return str(self.cleaned_data["rationale"]).replace("\r\n", "\n")
 
     def clean_seconds(self) -> float | None:
-        """Only a measurement: a nonsensical one is left out, never a reason to turn an answer away."""
-        try:
-            seconds = float(self.cleaned_data["seconds"])
-        except ValueError:
-            return None
-        return seconds if math.isfinite(seconds) else None
+        return read_seconds(self.cleaned_data["seconds"])
 
 
 class AnswerForm(ReasonedForm):
@@ -78,6 +75,18 @@ class AnswerForm(ReasonedForm):
         """As clean_rationale; a field left blank is no rewrite."""
         text = str(self.cleaned_data["rewrite"]).replace("\r\n", "\n")
         return text if text.strip() else ""
+
+
+class DraftForm(AnswerForm):
+    """An answer that is begun: anything may be missing, and what is typed is kept to the last space."""
+
+    choice = forms.ChoiceField(required=False, choices=Choice.choices)  # type: ignore[assignment]
+    rationale = forms.CharField(required=False, max_length=MAX_RATIONALE, strip=False)
+    age = forms.CharField(required=False)
+    confirmed = None  # type: ignore[assignment]
+
+    def clean_age(self) -> float | None:
+        return read_seconds(self.cleaned_data["age"])
 
 
 class SkipForm(forms.Form):
@@ -216,6 +225,20 @@ def heartbeat(request: HttpRequest, slug: str) -> HttpResponse:
     return JsonResponse({"expires_at": expires_at})
 
 
+@require_POST
+def draft(request: HttpRequest, slug: str) -> HttpResponse:
+    """Keeps what the page says of its labeler's answer so far; 409 where none is waited for any more."""
+    labeler, project = find_place(request, slug)
+    form = DraftForm(request.POST, project=project)
+    if not form.is_valid():
+        return HttpResponse(status=422)
+    try:
+        save_draft(labeler=labeler, project=project, **form.cleaned_data)
+    except JudgmentError:
+        return HttpResponse(status=409)
+    return HttpResponse(status=204)
+
+
 @never_cache
 @require_safe
 def ahead(request: HttpRequest, slug: str) -> HttpResponse:
@@ -235,6 +258,15 @@ def ahead(request: HttpRequest, slug: str) -> HttpResponse:
 def find_place(request: HttpRequest, slug: str) -> tuple[User, Project]:
     labeler = get_labeler(request)
     return labeler, get_project_or_404(labeler, slug)
+
+
+def read_seconds(text: str) -> float | None:
+    """Only a measurement: a nonsensical one is left out, never a reason to turn an answer away."""
+    try:
+        seconds = float(text)
+    except ValueError:
+        return None
+    return seconds if math.isfinite(seconds) else None
 
 
 def _read_token(text: str | None) -> UUID | None:
@@ -313,8 +345,10 @@ def show_desk(
 def _describe_desk(
     labeler: User, project: Project, assignment: Assignment | None, changing: Judgment | None
 ) -> dict[str, Any]:
+    draft = find_draft(assignment) if assignment else None
     return _describe_body(project, assignment) | {
         "changing": changing,
+        "draft": json.dumps(describe_draft(draft)) if draft else "",
         "begun": json.dumps(list_fields(changing)) if changing else "",
         "progress": measure_progress(project, labeler),
         "undoable": find_undoable(project, labeler),

@@ -1,10 +1,20 @@
 // The compare page's keys, focus, timing, and answers that survive a lost connection. The page works without this file.
 import { fetchAhead, settle, showAhead, takeAhead } from "./compare_ahead.js";
 import { forgetDiff, toggleDiff } from "./compare_diff.js";
-import { dropDraft, fillFields, readFields, restoreDraft, saveDraft, watchTabs } from "./compare_drafts.js";
+import {
+  dropDraft,
+  fillFields,
+  holdDraft,
+  readFields,
+  restoreDraft,
+  saveDraft,
+  saysSomething,
+  tellServer,
+  watchTabs,
+} from "./compare_drafts.js";
 import { getAction, getNumber, showKeys, startRemapping } from "./compare_keys.js";
 import { startPanes, toggleEarlier, toggleLinked, toggleMarks } from "./compare_panes.js";
-import { measureSeconds, restartTime } from "./compare_time.js";
+import { addSeconds, measureSeconds, restartTime } from "./compare_time.js";
 import { forget, keep, listKept, post, readCsrfToken, sendKept } from "./kept_answers.js";
 
 const HEARTBEAT_MS = 120_000;
@@ -49,16 +59,24 @@ let timedToken = null;
 let shownAt = -DOUBLE_MS;
 
 const startPair = () => {
-  if (getPair().token !== timedToken) restartTime(); // after a flag the same pair comes back
+  const isNew = getPair().token !== timedToken; // after a flag the same pair comes back
+  if (isNew) restartTime();
   timedToken = getPair().token;
   forgetDiff();
   startPanes();
   showKeys();
   sayToTabs("shown");
-  const form = getAnswerForm();
-  // What was said before, or before a reload, is the labeler's own; nothing else is ever preselected.
-  if (form) restoreDraft(getPair(), form);
+  restoreBegun(isNew);
   fetchAhead(getPair());
+};
+
+/** What was said before is the labeler's own; nothing else is ever preselected. */
+const restoreBegun = (isNew) => {
+  const form = getPair().token && getAnswerForm();
+  const draft = form && restoreDraft(getPair(), form);
+  if (!draft || !isNew) return;
+  addSeconds(draft.seconds);
+  document.getElementById("draft-note")?.removeAttribute("hidden");
 };
 
 const lookAtPair = () => {
@@ -104,6 +122,7 @@ document.addEventListener("htmx:configRequest", (event) => {
   const seconds = kept?.seconds ?? measureSeconds().toFixed(2);
   event.detail.parameters.set("seconds", seconds);
   keep(user, { token, seconds, fields: readFields(form), url: form.action });
+  holdDraft();
   setWaiting(true);
 });
 
@@ -164,8 +183,9 @@ const answerAhead = (form) => {
   if (!next) return false;
   const answer = { token, seconds: measureSeconds().toFixed(2), fields: readFields(form), url: form.action };
   keep(user, answer);
+  holdDraft();
   pending = { answer: { ...answer, ahead: next.ticket }, next, form: null, axis: undefined };
-  Object.assign(getPair(), { token: "", sending: "" });
+  Object.assign(getPair(), { token: "", sending: "", draft: "" });
   document.getElementById("desk-notes").replaceChildren();
   showAhead(document.getElementById("desk-body"), next);
   lookAtPair();
@@ -207,7 +227,8 @@ const confirmPair = (status, reply) => {
   sayToTabs("shown");
   fetchAhead(getPair());
   const said = getAnswerForm();
-  if (readFields(said).length) saveDraft(getPair(), said);
+  if (saysSomething(said)) saveDraft(getPair(), said);
+  else restoreBegun(true);
   if (form?.isConnected) form.requestSubmit();
 };
 
@@ -366,6 +387,7 @@ for (const sign of ["pointermove", "scroll", "touchstart"]) {
 }
 
 setInterval(async () => {
+  tellServer();
   const { token, heartbeat } = getDesk().dataset;
   if (!active || document.hidden || !token || !heartbeat) return;
   active = false;
@@ -376,6 +398,9 @@ setInterval(async () => {
     tell("leaseOver");
   }
 }, HEARTBEAT_MS);
+
+// Brought back by the browser as it was left, the page may show a pair that was answered meanwhile.
+window.addEventListener("pageshow", (event) => { if (event.persisted) location.reload(); });
 
 startRemapping(document.getElementById("key-list"));
 startPair();

@@ -38,7 +38,7 @@ export const settle = (desk, { html }, reply) => {
     window.htmx.process(told);
     return false;
   }
-  for (const name of ["token", "announce"]) desk.dataset[name] = told.dataset[name];
+  for (const name of ["token", "announce", "draft"]) desk.dataset[name] = told.dataset[name];
   for (const field of desk.querySelectorAll("#desk-body input[name=token]")) field.value = told.dataset.token;
   for (const id of ["desk-bar", "desk-notes"]) {
     const part = told.querySelector(`#${id}`);

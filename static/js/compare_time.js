@@ -17,6 +17,9 @@ export const restartTime = () => {
   lastSign = performance.now();
 };
 
+/** Work on the pair before this page was loaded, which is neither counted twice nor lost. */
+export const addSeconds = (seconds) => { worked += seconds * 1000; };
+
 /** Seconds of work since restartTime(). */
 export const measureSeconds = () => {
   if (!document.hidden) {

@@ -17,12 +17,14 @@ export const listKept = (user) =>
 /** The token of the session that the browser has now: it changes when somebody signs in again in another tab. */
 export const readCsrfToken = () => /(?:^|;\s*)csrftoken=([^;]+)/.exec(document.cookie)?.[1];
 
+/** The same, or where the browser has no cookie of it, what came with the page. */
+export const readToken = () => readCsrfToken() ?? JSON.parse(document.body.getAttribute("hx-headers"))["X-CSRFToken"];
+
 /** Posts an answer as the page's form would; null where the server cannot be reached. */
 export const post = (answer) => {
   const body = new URLSearchParams(answer.fields);
   for (const name of ["token", "seconds", "ahead"]) body.set(name, answer[name] ?? "");
-  const headers = { "HX-Request": "true", ...JSON.parse(document.body.getAttribute("hx-headers")) };
-  headers["X-CSRFToken"] = readCsrfToken() ?? headers["X-CSRFToken"];
+  const headers = { "HX-Request": "true", "X-CSRFToken": readToken() };
   return fetch(answer.url, { method: "POST", body, headers, signal: AbortSignal.timeout(15_000) }).catch(() => null);
 };
 

@@ -225,5 +225,5 @@ def test_the_next_page_costs_few_queries(
 ) -> None:
     client = sign_in(labeler)
     client.get(address)
-    with django_assert_max_num_queries(19):
+    with django_assert_max_num_queries(20):
         client.get(address)

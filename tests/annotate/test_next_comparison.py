@@ -159,6 +159,7 @@ def test_api_says_when_nothing_is_left(project: Project, labeler: User, api: Api
     assert answer.status_code == 200
     assert answer.json() == {
         "pair": None,
+        "draft": None,
         "progress": {"done_by_me": 0, "left_for_me": 0, "done": 0, "needed": 0},
         "undoable": None,
     }

@@ -11,6 +11,7 @@ from playwright.sync_api import BrowserContext, Page, expect
 from annotate.models import Comparison, Judgment, Project
 from tests.conftest import MakeComparison
 from tests.e2e.conftest import SignIn, check_axe, wait_until_stored
+from tests.e2e.test_compare import is_answer
 
 TURNS = [{"role": "assistant" if number % 2 else "user", "content": f"Turn {number}."} for number in range(5)]
 
@@ -200,7 +201,7 @@ def test_pauses_do_not_count_as_work(
     page.clock.fast_forward("10:00")
     expect(page.locator("[data-active-time]")).to_have_text("1:20")
     sent: list[str] = []
-    page.on("request", lambda request: sent.append(request.post_data or "") if request.method == "POST" else None)
+    page.on("request", lambda request: sent.append(request.post_data or "") if is_answer(request) else None)
     page.keyboard.press("Enter")
     expect(page.get_by_text("Question 2?")).to_be_visible()
     assert 79 <= float(sent[-1].partition("seconds=")[2].partition("&")[0]) <= 82
