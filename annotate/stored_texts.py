@@ -9,6 +9,7 @@ from annotate.importing.problems import FILE_PROBLEM_LABELS
 
 CAUSES = {
     **FILE_PROBLEM_LABELS,
+    "changed_meanwhile": _("The project or an account changed while the file was checked; try again."),
     "no_pairs": _("No prompt got two different responses."),
     "no_train_rows": _("All rows fall into the evaluation part."),
 }

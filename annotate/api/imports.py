@@ -1,4 +1,4 @@
-"""Imports below /api/v1/: the pages' services, with the whole report as data."""
+"""Imports below /api/v1/, for those who lead a project: the pages' services, with the whole report as data."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from annotate.models import Import
-from annotate.permissions import IsAdmin, get_labeler, get_project_or_404
+from annotate.permissions import get_labeler, get_led_project, require_lead
 from annotate.services.imports import ImportRefused, start_import
 
 
@@ -53,7 +53,8 @@ class ImportSummarySerializer(ImportSerializer):
 
 
 class NewImportSerializer(serializers.Serializer[Import]):
-    """A file as multipart/form-data."""
+    """A file as multipart/form-data. The page of imports shows a line of each format; any pair may carry its known
+    answer: `"gold": {"winner": "a", "grade": "slightly", "explanation": "..."}`."""
 
     file = serializers.FileField(allow_empty_file=True)
     format = serializers.ChoiceField(choices=Import.Format.choices)
@@ -62,20 +63,19 @@ class NewImportSerializer(serializers.Serializer[Import]):
 
 @extend_schema_view(get=extend_schema(tags=["imports"], description="A project's imports, newest first."))
 class ImportListView(generics.ListCreateAPIView[Import]):
-    permission_classes = [IsAdmin]
     serializer_class = ImportSummarySerializer
     parser_classes = [parsers.MultiPartParser]
 
     def get_queryset(self) -> QuerySet[Import]:
         if getattr(self, "swagger_fake_view", False):
             return Import.objects.none()
-        project = get_project_or_404(self.request.user, self.kwargs["slug"])
+        project = get_led_project(get_labeler(self.request), self.kwargs["slug"])
         return project.imports.select_related("project", "created_by")
 
     @extend_schema(request=NewImportSerializer, responses={202: ImportSerializer}, tags=["imports"])
     def post(self, request: Request, *args: Any, **kwargs: Any) -> Response:
         """Stores the file; a worker checks it and enters its rows. Ask for the import to see how it goes."""
-        project = get_project_or_404(request.user, kwargs["slug"])
+        project = get_led_project(get_labeler(request), kwargs["slug"])
         asked = NewImportSerializer(data=request.data)
         asked.is_valid(raise_exception=True)
         upload = asked.validated_data.pop("file")
@@ -88,6 +88,10 @@ class ImportListView(generics.ListCreateAPIView[Import]):
 
 @extend_schema_view(get=extend_schema(tags=["imports"], description="One import with its report."))
 class ImportView(generics.RetrieveAPIView[Import]):
-    permission_classes = [IsAdmin]
     serializer_class = ImportSerializer
     queryset = Import.objects.select_related("project", "created_by")
+
+    def get_object(self) -> Import:
+        work = super().get_object()
+        require_lead(get_labeler(self.request), work.project)
+        return work

@@ -16,11 +16,24 @@ ROLES = ("system", "user", "assistant")
 Message = dict[str, str]
 
 
-def get_required(fields: dict[str, Any], name: str) -> Any:
-    """The field's value; null counts as missing."""
+def get_required(fields: dict[str, Any], name: str, inside: str = "") -> Any:
+    """The field's value; null counts as missing. ``inside`` names the object within the line that holds it."""
     if fields.get(name) is None:
-        raise LineProblem("missing_field", f"The field {name!r} is missing.", name)
+        field = f"{inside}.{name}" if inside else name
+        raise LineProblem("missing_field", f"The field {field!r} is missing.", field)
     return fields[name]
+
+
+def choose_word(fields: dict[str, Any], name: str, inside: str, allowed: tuple[str, ...]) -> str:
+    """One of the words, in the object called ``inside``; nothing where it is missing or null."""
+    word = fields.get(name)
+    if word is None:
+        return ""
+    if not isinstance(word, str) or word not in allowed:
+        shown = show_text(word) if isinstance(word, str) else name_type(word)
+        field = f"{inside}.{name}"
+        raise LineProblem("bad_word", f"{field} is {shown}; it must be one of {', '.join(allowed)}.", field)
+    return word
 
 
 def check_text(value: Any, field: str, what: str = "") -> str:

@@ -8,6 +8,8 @@ Blanks around a turn are the format's, not the speaker's, and are dropped. The f
   Assistant turns at its end, the dialogues differ in this sense, for one reply answers the other's own words;
 - two turns of one speaker in a row further up are joined by a blank line (``merged_turns``), since chat templates want
   the speakers to alternate.
+
+A line may have a known answer beside it (gold.py).
 """
 
 from __future__ import annotations
@@ -24,10 +26,11 @@ from annotate.importing.fields import (
     name_unknown,
     read_source_id,
 )
+from annotate.importing.gold import read_gold
 from annotate.importing.problems import LineProblem
 from annotate.importing.rows import PairRow
 
-_KNOWN = frozenset({"chosen", "rejected", "id"})
+_KNOWN = frozenset({"chosen", "rejected", "id", "gold"})
 _TURN = re.compile(r"\n\n(Human|Assistant):")
 _LAST_REPLY = "\n\nAssistant:"
 _ROLES = {"Human": "user", "Assistant": "assistant"}
@@ -46,8 +49,9 @@ def parse_hh_rlhf(fields: dict[str, Any]) -> PairRow:
     messages = _merge_turns(turns)
     check_last_is_user(messages, "chosen")
     notes = frozenset({"merged_turns"}) if len(messages) < len(turns) else frozenset()
-    ignored = frozenset(name_unknown(fields, _KNOWN))
-    return PairRow(messages, chosen, rejected, "a", read_source_id(fields), notes, ignored)
+    ignored = name_unknown(fields, _KNOWN)
+    gold = read_gold(fields, ignored)
+    return PairRow(messages, chosen, rejected, "a", read_source_id(fields), notes, frozenset(ignored), gold)
 
 
 def _split_reply(side: Any, field: str) -> tuple[str, str]:

@@ -6,6 +6,7 @@
 
 A response is a text or a list with one assistant message, a message is {"role", "content"}: the second and third form
 are what TRL calls conversational preference with an explicit and an implicit prompt. Our own exports are read back.
+A line of any form may have a known answer beside it (gold.py).
 Texts are kept byte for byte. Further fields are not kept; the report counts them.
 """
 
@@ -25,11 +26,12 @@ from annotate.importing.fields import (
     read_response,
     read_source_id,
 )
+from annotate.importing.gold import read_gold
 from annotate.importing.problems import LineProblem, show_text
 from annotate.importing.rows import PairRow
 from annotate.importing.strict_json import name_type
 
-_KNOWN = frozenset({"prompt", "responses", "winner", "chosen", "rejected", "id"})
+_KNOWN = frozenset({"prompt", "responses", "winner", "chosen", "rejected", "id", "gold"})
 
 
 def parse_pair(fields: dict[str, Any]) -> PairRow:
@@ -47,7 +49,8 @@ def parse_pair(fields: dict[str, Any]) -> PairRow:
         winner = "a"
     check_different(first, second, "rejected" if "rejected" in fields else "responses")
     notes = frozenset({"turns_in_a_row"}) if has_turns_in_a_row(messages) else frozenset()
-    return PairRow(messages, first, second, winner, read_source_id(fields), notes, frozenset(ignored))
+    gold = read_gold(fields, ignored)
+    return PairRow(messages, first, second, winner, read_source_id(fields), notes, frozenset(ignored), gold)
 
 
 def _read_responses(fields: dict[str, Any], ignored: set[str]) -> tuple[list[Message], str, str]:

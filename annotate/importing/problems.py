@@ -29,12 +29,19 @@ PROBLEM_LABELS: dict[str, _StrPromise] = {
     "lone_surrogate": _("half a surrogate pair"),
     "bad_role": _("an unknown or misplaced role"),
     "bad_winner": _("an unknown winner"),
+    "bad_word": _("a word that is none of those allowed"),
+    "votes_twice": _("two votes of one worker"),
     "duplicate_id": _("an id used before"),
     # the dialogue
     "no_dialogue": _("not a dialogue of Human and Assistant turns"),
     "last_turn": _("the dialogue ends with the wrong turn"),
     "prompts_differ": _("the two dialogues differ before the last reply"),
     "identical_responses": _("both responses are the same"),
+    # beside the pair
+    "claims_differ": _("the same pair as before, with another known answer or other votes"),
+    "not_offered": _("a known answer that this project does not offer"),
+    "gold_leaks": _("a known answer to a pair that this project would hold back"),
+    "worker_is_person": _("a worker with the name of somebody's account"),
 }
 """Code of a line's problem: its name on the report page."""
 

@@ -10,11 +10,16 @@ from annotate.importing.problems import FileProblem, LineProblem, show_text
 
 MAX_LISTED = 1_000
 MAX_IGNORED_NAMES = 50
+MAX_GOLD_LINES = 100
 
 
 @dataclass
 class Report:
-    """Filled while reading; ``as_json`` is what ``Import.report`` holds."""
+    """Filled while reading; ``as_json`` is what ``Import.report`` holds.
+
+    ``gold`` pairs were made; ``gold_kept`` lines name the answer that their pair in the project has already, and
+    ``gold_differs`` lines one that it has not, which changes nothing there.
+    """
 
     lines: int = 0
     blank_lines: int = 0
@@ -23,6 +28,12 @@ class Report:
     imported: int = 0
     new_prompts: int = 0
     recorded_winners: int = 0
+    gold: int = 0
+    gold_kept: int = 0
+    gold_differs: int = 0
+    gold_differing_lines: list[int] = field(default_factory=list)
+    votes: int = 0
+    workers: int = 0
     duplicates_in_file: int = 0
     duplicates_in_project: int = 0
     problems: Counter[str] = field(default_factory=Counter)
@@ -44,6 +55,15 @@ class Report:
             if name in self.ignored_fields or len(self.ignored_fields) < MAX_IGNORED_NAMES:
                 self.ignored_fields[name] += 1
 
+    def add_standing_gold(self, line: int, *, is_same: bool) -> None:
+        """A line with a known answer to a pair that the project holds already: what stands there stays."""
+        if is_same:
+            self.gold_kept += 1
+            return
+        self.gold_differs += 1
+        if len(self.gold_differing_lines) < MAX_GOLD_LINES:
+            self.gold_differing_lines.append(line)
+
     def set_file_problem(self, problem: FileProblem) -> None:
         self.file_problem = {"code": problem.code, "reason": problem.reason}
 
@@ -57,6 +77,14 @@ class Report:
             "imported": self.imported,
             "new_prompts": self.new_prompts,
             "recorded_winners": self.recorded_winners,
+            "gold": {
+                "made": self.gold,
+                "kept": self.gold_kept,
+                "differs": self.gold_differs,
+                "differing_lines": self.gold_differing_lines,
+            },
+            "votes": self.votes,
+            "workers": self.workers,
             "duplicates": {"in_file": self.duplicates_in_file, "in_project": self.duplicates_in_project},
             "problems": dict(self.problems.most_common()),
             "notes": dict(self.notes.most_common()),

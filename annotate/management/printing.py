@@ -42,6 +42,12 @@ def print_report(out: OutputWrapper, work: Import) -> None:
     twice = report["duplicates"]
     if twice["in_file"] or twice["in_project"]:
         out.write(f"  left out as duplicates: {twice['in_file']} in the file, {twice['in_project']} in the project")
+    if report["votes"]:
+        out.write(f"  {report['votes']} votes of {report['workers']} workers")
+    gold = report["gold"]
+    if gold["made"] or gold["kept"] or gold["differs"]:
+        stayed = f"{gold['kept']} there already, {gold['differs']} unlike the project's and left out"
+        out.write(f"  gold: {gold['made']} made, {stayed}")
     for code, count in report["notes"].items():
         out.write(f"  {count} × {NOTE_LABELS[code]}")
     for name, count in report["ignored_fields"].items():

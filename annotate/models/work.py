@@ -17,6 +17,7 @@ class Import(LeasedWork):
         PAIRS = "pairs", _("Preference pairs (JSONL)")
         HH_RLHF = "hh-rlhf", _("Anthropic HH-RLHF (JSONL)")
         PROMPTS = "prompts", _("Prompts only (JSONL)")
+        VOTES = "votes", _("Preference pairs with votes from elsewhere (JSONL)")
 
     class OnBadLine(models.TextChoices):
         REJECT = "reject", _("Import nothing if any line is bad")

@@ -14,10 +14,14 @@ from models_registry.models import WorkState
 
 @dataclass(frozen=True)
 class ShownReport:
-    """``entered`` is 0 unless the import finished: before that, nothing is in the project."""
+    """``entered`` is 0 unless the import finished: before that, nothing is in the project.
+
+    ``gold`` is empty in reports from before there was any.
+    """
 
     data: dict[str, Any]
     entered: int
+    gold: dict[str, Any]
     problems: list[tuple[str, int]]
     notes: list[tuple[str, int]]
     listed: list[dict[str, Any]]
@@ -32,6 +36,7 @@ def describe_report(work: Import) -> ShownReport | None:
     return ShownReport(
         data=data,
         entered=data["imported"] if work.state == WorkState.FINISHED else 0,
+        gold=data.get("gold", {}),
         problems=[(_name(PROBLEM_LABELS, code), count) for code, count in data["problems"].items()],
         notes=[(_name(NOTE_LABELS, code), count) for code, count in data["notes"].items()],
         listed=[entry | {"label": _name_in_words(entry["code"])} for entry in data["listed"]],

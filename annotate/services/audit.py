@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from django.contrib.auth.models import User
@@ -12,6 +12,8 @@ from annotate.models import AuditAction, AuditEvent, Project
 
 MAX_TEXT = 300
 """Characters of a single value."""
+
+_BATCH = 400
 
 
 def record(
@@ -28,16 +30,17 @@ def record(
     Call it inside the transaction of the change, so that neither is there without the other. ``by`` is None where a
     rule of the house did it.
     """
-    return AuditEvent.objects.create(
-        project=project,
-        by=by,
-        action=action,
-        kind=about._meta.model_name or "",
-        number=about.pk,
-        name=str(about)[:200],
-        before=_shorten(before),
-        after=_shorten(after),
-    )
+    event = _build_event(action, project, by, about, before, after)
+    event.save(force_insert=True)
+    return event
+
+
+def record_many(
+    action: AuditAction, *, project: Project, by: User | None, changes: Iterable[tuple[models.Model, Mapping[str, Any]]]
+) -> None:
+    """The same of many at once: what each was done to, and ``after``."""
+    events = (_build_event(action, project, by, about, None, after) for about, after in changes)
+    AuditEvent.objects.bulk_create(events, batch_size=_BATCH)
 
 
 def record_change(
@@ -60,6 +63,26 @@ def record_change(
         about=about,
         before={name: before.get(name) for name in changed},
         after={name: after[name] for name in changed},
+    )
+
+
+def _build_event(
+    action: AuditAction,
+    project: Project,
+    by: User | None,
+    about: models.Model,
+    before: Mapping[str, Any] | None,
+    after: Mapping[str, Any] | None,
+) -> AuditEvent:
+    return AuditEvent(
+        project=project,
+        by=by,
+        action=action,
+        kind=about._meta.model_name or "",
+        number=about.pk,
+        name=str(about)[:200],
+        before=_shorten(before),
+        after=_shorten(after),
     )
 
 

@@ -39,13 +39,14 @@ class NewResponse:
 
 @dataclass(frozen=True)
 class NewComparison:
-    """A comparison that is not yet stored."""
+    """A comparison that is not yet stored; it needs the project's votes per comparison unless ``need`` is given."""
 
     prompt: Prompt
     response_a: NewResponse
     response_b: NewResponse
     recorded_winner: str = ""
     priority: int = 0
+    need: int | None = None
 
 
 def create_comparison(
@@ -62,14 +63,9 @@ def create_comparison(
     may_hold: bool = True,
 ) -> Comparison:
     """Stores two responses and the pair of them; see create_comparisons."""
-    new = NewComparison(prompt, response_a, response_b, recorded_winner, priority)
+    new = NewComparison(prompt, response_a, response_b, recorded_winner, priority, need)
     return create_comparisons(
-        project=project,
-        new=[new],
-        need=need,
-        source_import=source_import,
-        sampling_job=sampling_job,
-        may_hold=may_hold,
+        project=project, new=[new], source_import=source_import, sampling_job=sampling_job, may_hold=may_hold
     )[0]
 
 
@@ -78,12 +74,11 @@ def create_comparisons(
     *,
     project: Project,
     new: Iterable[NewComparison],
-    need: int | None = None,
     source_import: Import | None = None,
     sampling_job: SamplingJob | None = None,
     may_hold: bool = True,
 ) -> list[Comparison]:
-    """Stores pairs in the order given; ``need`` is the project's votes per comparison unless given.
+    """Stores pairs in the order given.
 
     Each enters the project's axes, too. A pair in which a response names its model is flagged and, where the project
     says so and ``may_hold``, held back. Locks the project's row, so that an axis which is being added misses none.
@@ -93,7 +88,6 @@ def create_comparisons(
     if Project.objects.select_for_update(no_key=True).get(pk=project.pk).parent_id:
         raise ComparisonError(explain_axis())
     leaks = find_leaks((pair.response_a.text, pair.response_b.text) for pair in pairs)
-    need = need or project.votes_per_comparison
     holds = may_hold and project.holds_identity_leaks
     for pair in pairs:
         _check_pair(project, pair)
@@ -108,9 +102,9 @@ def create_comparisons(
                 prompt=pair.prompt,
                 response_a=first,
                 response_b=second,
-                need=0 if holds and number in leaks else need,
+                need=0 if holds and number in leaks else pair.need or project.votes_per_comparison,
                 hold=Hold.HELD if holds and number in leaks else Hold.NONE,
-                held_need=need if holds and number in leaks else 0,
+                held_need=pair.need or project.votes_per_comparison if holds and number in leaks else 0,
                 priority=pair.priority,
                 recorded_winner=pair.recorded_winner,
                 source_import=source_import,

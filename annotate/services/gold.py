@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from django.contrib.auth.models import User
 from django.db import transaction
 from django.utils.translation import gettext as _
 
-from annotate.models import SIDED_GRADES, Assignment, AuditAction, Comparison, GoldAnswer, Grade, Hold
+from annotate.models import SIDED_GRADES, Assignment, AuditAction, Comparison, GoldAnswer, Grade, Hold, Project
 from annotate.selectors.gold import GOLD_KINDS
-from annotate.services.audit import record, record_change
+from annotate.services.audit import record, record_change, record_many
 from annotate.services.places import lock_comparisons
 
 MAX_EXPLANATION = 1000
+_BATCH = 400
 
 
 class GoldError(ValueError):
@@ -44,6 +47,25 @@ def make_gold(*, comparison: Comparison, winner: str, grade: Grade, explanation:
     Comparison.objects.filter(pk=comparison.pk).update(need=0, taken=0)
     record(AuditAction.GOLD_MADE, project=comparison.project, by=by, about=comparison, after=_describe(gold))
     return gold
+
+
+@transaction.atomic
+def make_new_gold(*, project: Project, answers: Sequence[GoldAnswer], by: User) -> None:
+    """The same for comparisons that the caller's transaction has just made, so that nobody has met one of them.
+
+    ``answers`` are not stored yet. Raises GoldError as make_gold does, and nothing is stored.
+    """
+    for gold in answers:
+        _check_answer(gold.comparison, gold.winner, Grade(gold.grade), gold.explanation)
+        if gold.comparison.hold != Hold.NONE:
+            raise GoldError(_("This pair is held back; release it first."))
+        gold.created_by = by
+    GoldAnswer.objects.bulk_create(answers, batch_size=_BATCH)
+    for start in range(0, len(answers), _BATCH):
+        some = [gold.comparison_id for gold in answers[start : start + _BATCH]]
+        Comparison.objects.filter(pk__in=some).update(need=0)
+    made = ((gold.comparison, _describe(gold)) for gold in answers)
+    record_many(AuditAction.GOLD_MADE, project=project, by=by, changes=made)
 
 
 @transaction.atomic

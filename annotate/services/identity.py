@@ -12,7 +12,7 @@ from django.db.models.functions import Greatest
 from django.utils.translation import gettext as _
 
 from annotate.models import AuditAction, Comparison, Flag, FlagReason, Hold, Project
-from annotate.quality.identity import get_finder
+from annotate.quality.identity import IdentityFinder, get_finder
 from annotate.services.audit import record
 from annotate.services.flags import resolve_flag
 from annotate.services.places import lock_comparisons
@@ -26,9 +26,14 @@ class NotHeldError(Exception):
     """Somebody decided about this pair before, or nobody has to."""
 
 
+def load_finder() -> IdentityFinder:
+    """Finds the well-known names and those of the registry as it is now."""
+    return get_finder(tuple(ModelVersion.objects.order_by("name").values_list("name", flat=True)))
+
+
 def find_leaks(pairs: Iterable[tuple[str, str]]) -> dict[int, str]:
     """Which of the pairs of texts, by their place, hold a response that names its model; with the words found."""
-    finder = get_finder(tuple(ModelVersion.objects.order_by("name").values_list("name", flat=True)))
+    finder = load_finder()
     found: dict[int, str] = {}
     for number, texts in enumerate(pairs):
         words = [f"{letter}: {leak}" for letter, text in zip("AB", texts, strict=True) if (leak := finder.find(text))]

@@ -13,11 +13,9 @@ import shutil
 import time
 import uuid
 from collections.abc import Callable
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import orjson
 from django.conf import settings
 from django.contrib.auth.models import User
 from django.core.files import File
@@ -29,18 +27,18 @@ from annotate.importing.lines import MAX_FILE_BYTES
 from annotate.importing.problems import FileProblem, show_text
 from annotate.importing.reader import read_rows
 from annotate.importing.report import Report
-from annotate.importing.rows import PairRow, Row, key_pair
-from annotate.models import AuditAction, Comparison, Import, Project, Prompt
+from annotate.models import AuditAction, Import, Project
 from annotate.services.audit import record
-from annotate.services.comparisons import NewComparison, NewResponse, create_comparisons, explain_axis
-from annotate.services.prompts import get_or_create_prompts
+from annotate.services.comparisons import explain_axis
+from annotate.services.gold import GoldError
+from annotate.services.import_rows import check_for_project, count_writes, dump_row, enter_rows
+from annotate.services.worker_votes import VotesRefused
 from models_registry import leases
 
 UPLOAD_NAME = "upload"
 MAX_ROWS_SQLITE = 50_000
 """SQLite has one writer at a time, and a labeler's answer waits 20 s for its turn; this many rows take about 15 s."""
 
-_BATCH = 500
 _LINES_BETWEEN_LOOKS = 1000
 _STRAY_AFTER_S = 24 * 3600
 
@@ -103,8 +101,10 @@ def perform_import(work: Import, still_mine: Callable[[], None]) -> None:
             leases.extend(work, report=report.as_json(), step=report.lines)
             raise leases.WorkFailed(problem.code, problem.reason) from None
         with transaction.atomic():
-            _enter_rows(work, report, spool, still_mine)
+            enter_rows(work=work, report=report, spool=spool, still_mine=still_mine)
             leases.finish(work, report=report.as_json(), step=report.lines, total_steps=report.lines, message="")
+    except (GoldError, VotesRefused) as error:
+        raise leases.WorkFailed("changed_meanwhile", str(error)) from error
     finally:
         shutil.rmtree(work.attempt_folder, ignore_errors=True)
 
@@ -140,15 +140,14 @@ def _remove_strays(folder: Path) -> None:
 
 
 def _check_lines(work: Import, report: Report, spool: Path, still_mine: Callable[[], None]) -> None:
-    rows = 0
+    writes = 0
+    check = check_for_project(work.project, work.format)
     with open_private(spool) as file:
-        for number, row in read_rows(work.folder / UPLOAD_NAME, work.format, report):
-            file.write(_dump_row(number, row))
-            rows += 1
-            if rows > MAX_ROWS_SQLITE and connection.vendor == "sqlite":
-                raise FileProblem(
-                    "too_many_rows", _("The file holds more than %d rows. Split it into several.") % MAX_ROWS_SQLITE
-                )
+        for number, row in read_rows(work.folder / UPLOAD_NAME, work.format, report, check):
+            file.write(dump_row(number, row))
+            writes += count_writes(row)
+            if writes > MAX_ROWS_SQLITE and connection.vendor == "sqlite":
+                raise FileProblem("too_many_rows", _explain_too_many(work.format))
             if report.good_lines % _LINES_BETWEEN_LOOKS == 0:
                 still_mine()
                 leases.extend(work, step=report.lines)
@@ -167,58 +166,7 @@ def _check_outcome(work: Import, report: Report) -> None:
         raise FileProblem("no_rows", _("The file holds no line that can be imported."))
 
 
-def _dump_row(line: int, row: Row) -> bytes:
-    sides = [row.first, row.second, row.winner] if isinstance(row, PairRow) else []
-    return orjson.dumps([line, row.source_id, row.messages, *sides], option=orjson.OPT_APPEND_NEWLINE)
-
-
-# -- Second pass: one transaction -------------------------------------------------------------------------------------
-
-
-def _enter_rows(work: Import, report: Report, spool: Path, still_mine: Callable[[], None]) -> None:
-    """Locks the project's row, so that two imports of one file at a time do not double its rows."""
-    project = Project.objects.select_for_update(no_key=True).get(pk=work.project_id)
-    prompts_before = project.prompts.count()
-    enter = _enter_prompts if work.format == Import.Format.PROMPTS else _enter_pairs
-    with spool.open("rb") as file:
-        while batch := [orjson.loads(line) for line in islice(file, _BATCH)]:
-            still_mine()
-            entered = enter(project, work, batch)
-            report.imported += entered
-            report.duplicates_in_project += len(batch) - entered
-    report.new_prompts = project.prompts.count() - prompts_before
-
-
-def _enter_prompts(project: Project, work: Import, batch: list[Any]) -> int:
-    before = project.prompts.count()
-    get_or_create_prompts(project=project, dialogues=[messages for _line, _id, messages in batch])
-    return project.prompts.count() - before
-
-
-def _enter_pairs(project: Project, work: Import, batch: list[Any]) -> int:
-    prompts = get_or_create_prompts(project=project, dialogues=[row[2] for row in batch])
-    known = _find_known_keys(project, prompts)
-    new = [
-        _make_pair(work, prompt, *row)
-        for prompt, row in zip(prompts, batch, strict=True)
-        if key_pair(prompt.digest, row[3], row[4]) not in known
-    ]
-    create_comparisons(project=project, new=new, source_import=work)
-    return len(new)
-
-
-def _find_known_keys(project: Project, prompts: list[Prompt]) -> set[bytes]:
-    pairs = Comparison.objects.filter(project=project, prompt__in=prompts)
-    return {key_pair(*texts) for texts in pairs.values_list("prompt__digest", "response_a__text", "response_b__text")}
-
-
-def _make_pair(
-    work: Import, prompt: Prompt, line: int, source_id: str, _messages: Any, first: str, second: str, winner: str
-) -> NewComparison:
-    """Which response becomes ``a`` is a coin's choice, drawn from file and line: the winner cannot be told from it."""
-    origin = f"import {work.pk}, line {line}" + (f", id {source_id}" if source_id else "")
-    responses = [NewResponse(first, origin=origin), NewResponse(second, origin=origin)]
-    if hashlib.sha256(f"{work.sha256}:{line}".encode()).digest()[0] & 1:
-        responses.reverse()
-        winner = {"a": "b", "b": "a", "": ""}[winner]
-    return NewComparison(prompt, responses[0], responses[1], recorded_winner=winner)
+def _explain_too_many(format: str) -> str:
+    if format == Import.Format.VOTES:
+        return _("The file holds more than %d pairs and votes together. Split it into several.") % MAX_ROWS_SQLITE
+    return _("The file holds more than %d rows. Split it into several.") % MAX_ROWS_SQLITE

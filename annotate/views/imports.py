@@ -1,4 +1,4 @@
-"""Pages of imports: uploading, the list, and the report that follows itself while the import runs."""
+"""Pages of imports, for those who lead a project: uploading, the list, and the report that follows itself."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from annotate.forms import ImportForm
 from annotate.models import Import
-from annotate.permissions import admin_required, get_labeler, get_project_or_404
+from annotate.permissions import get_labeler, get_led_project, require_lead
 from annotate.selectors.reports import describe_report
 from annotate.services import imports as services
 from annotate.services.imports import ImportRefused, start_import
@@ -20,11 +20,10 @@ from models_registry import leases
 _PER_PAGE = 25
 
 
-@admin_required
 @require_http_methods(["GET", "HEAD", "POST"])
 @never_cache
 def show_imports(request: HttpRequest, slug: str) -> HttpResponse:
-    project = get_project_or_404(get_labeler(request), slug)
+    project = get_led_project(get_labeler(request), slug)
     form = ImportForm(request.POST or None, request.FILES or None)
     if request.method == "POST" and form.is_valid():
         values = {name: form.cleaned_data[name] for name in ("format", "on_bad_line")}
@@ -40,20 +39,18 @@ def show_imports(request: HttpRequest, slug: str) -> HttpResponse:
     return render(request, "annotate/import_list.html", context, status=422 if form.errors else 200)
 
 
-@admin_required
 @require_safe
 @never_cache
 def show_import(request: HttpRequest, pk: int) -> HttpResponse:
-    work = get_object_or_404(Import.objects.select_related("project", "created_by"), pk=pk)
+    work = _find_import(request, pk)
     template = "annotate/_import_report.html" if request.htmx else "annotate/import_detail.html"  # type: ignore[attr-defined]
     context = {"work": work, "project": work.project, "report": describe_report(work)}
     return render(request, template, context)
 
 
-@admin_required
 @require_POST
 def cancel_import(request: HttpRequest, pk: int) -> HttpResponse:
-    work = get_object_or_404(Import, pk=pk)
+    work = _find_import(request, pk)
     try:
         services.cancel_import(work=work, by=get_labeler(request))
     except leases.CannotCancel as error:
@@ -61,12 +58,17 @@ def cancel_import(request: HttpRequest, pk: int) -> HttpResponse:
     return redirect("import_detail", pk)
 
 
-@admin_required
 @require_POST
 def retry_import(request: HttpRequest, pk: int) -> HttpResponse:
-    work = get_object_or_404(Import, pk=pk)
+    work = _find_import(request, pk)
     try:
         leases.retry(work)
     except leases.CannotRetry as error:
         messages.error(request, str(error))
     return redirect("import_detail", pk)
+
+
+def _find_import(request: HttpRequest, pk: int) -> Import:
+    work = get_object_or_404(Import.objects.select_related("project", "created_by"), pk=pk)
+    require_lead(get_labeler(request), work.project)
+    return work

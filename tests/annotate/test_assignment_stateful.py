@@ -51,8 +51,8 @@ def build_project(needs: list[int], people: int, max_votes: int | None = None) -
     )
     prompt, _created = get_or_create_prompt(project=project, messages=[{"role": "user", "content": "?"}])
     for need in needs:
-        new = NewComparison(prompt, NewResponse("one"), NewResponse("two"))
-        create_comparisons(project=project, new=[new], need=need)
+        new = NewComparison(prompt, NewResponse("one"), NewResponse("two"), need=need)
+        create_comparisons(project=project, new=[new])
     return project, labelers
 
 

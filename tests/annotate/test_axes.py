@@ -33,7 +33,6 @@ from annotate.services.prompts import get_or_create_prompt
 from annotate.services.sampling import SamplingError, start_sampling
 from annotate.services.scoring import ScoringError, start_scoring
 from annotate.services.work_here import do_work_here
-from annotate.services.worker_votes import VotesRefused, import_votes
 from models_registry.models import WorkState
 from tests.annotate.votes import vote
 from tests.conftest import MakeComparison
@@ -147,8 +146,6 @@ def test_nothing_is_brought_into_an_axis_itself(
         start_sampling(project=axis, new_prompts=["Why?"], model_a=model, model_b=model, by=admin)
     with pytest.raises(ScoringError, match="judges the comparisons of its project"):
         start_scoring(project=axis, model=judge, by=admin)
-    with pytest.raises(VotesRefused, match="judges the comparisons of its project"):
-        import_votes(project=axis, path=tmp_path / "votes.jsonl")
     assert axis.comparisons.count() == 4 and not axis.prompts.exists()
 
 

@@ -168,7 +168,7 @@ def test_a_crash_amid_the_inserts_leaves_nothing_behind(project: Project, monkey
 
     work = claim(start(project, make_lines(1600)))
     with monkeypatch.context() as patch:
-        patch.setattr("annotate.services.imports.create_comparisons", fail_at_the_third_batch)
+        patch.setattr("annotate.services.import_rows.create_comparisons", fail_at_the_third_batch)
         with pytest.raises(DatabaseError):
             perform_import(work, lambda: None)
     assert is_empty(project)

@@ -21,11 +21,14 @@ from models_registry.models import WorkState
 
 class Command(BaseCommand):
     help = "Imports a file of comparisons or prompts at once and prints its report."
+    format: Import.Format | None = None
+    """The one that a command of its own is for."""
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("file", type=Path, help="JSON Lines, plain or gzip.")
         parser.add_argument("--project", required=True, help="Short name (slug) of the project.")
-        parser.add_argument("--format", required=True, choices=Import.Format.values)
+        if self.format is None:
+            parser.add_argument("--format", required=True, choices=Import.Format.values)
         parser.add_argument(
             "--leave-out-bad-lines",
             action="store_true",
@@ -38,7 +41,7 @@ class Command(BaseCommand):
         start = partial(
             start_import,
             project=find_project(options["project"]),
-            format=options["format"],
+            format=self.format or options["format"],
             on_bad_line=on_bad_line,
             by=find_admin(options["by"]),
         )
