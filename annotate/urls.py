@@ -34,6 +34,7 @@ project_pages = [
     path("standings/", gold.show_standings, name="standing_list"),
     path("standings/<int:user_id>/", gold.show_standing, name="standing_detail"),
     path("quality/", quality.show_quality, name="project_quality"),
+    path("displays/csv/", quality.download_displays, name="display_csv"),
     path("labelers/<int:user_id>/", labelers.show_labeler, name="labeler_detail"),
     path("audit/", audit.show_log, name="audit_log"),
     path("audit/csv/", audit.download_log, name="audit_csv"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from django.db.models import QuerySet
+from django.http import StreamingHttpResponse
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, extend_schema, extend_schema_view
 from rest_framework import generics, serializers
@@ -20,6 +21,7 @@ from annotate.selectors.labelers import describe_labeler
 from annotate.selectors.quality import get_quality
 from annotate.views.audit import LogForm
 from annotate.views.labelers import find_labeler
+from annotate.views.quality import stream_displays
 
 
 class QualityView(APIView):
@@ -27,6 +29,13 @@ class QualityView(APIView):
     def get(self, request: Request, slug: str) -> Response:
         """Agreement, reliability, bias, style and the ranking of models; an estimate is {value, low, high, count}."""
         return Response(get_quality(get_led_project(get_labeler(request), slug)).as_json())
+
+
+class DisplaysView(APIView):
+    @extend_schema(responses={(200, "text/csv"): OpenApiTypes.STR}, tags=["quality"])
+    def get(self, request: Request, slug: str) -> StreamingHttpResponse:
+        """How every answer's pair was shown, as CSV: sides, their seed, place, probabilities, hash of the markup."""
+        return stream_displays(get_led_project(get_labeler(request), slug))
 
 
 class EstimateSerializer(serializers.Serializer[Any]):

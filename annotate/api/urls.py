@@ -63,6 +63,7 @@ review_routes = [
 ]
 
 quality_routes = [
+    path("projects/<slug:slug>/displays/", quality.DisplaysView.as_view(), name="api_displays"),
     path("projects/<slug:slug>/quality/", quality.QualityView.as_view(), name="api_quality"),
     path("projects/<slug:slug>/labelers/<int:user_id>/", quality.LabelerView.as_view(), name="api_labeler"),
     path("projects/<slug:slug>/audit/", quality.AuditView.as_view(), name="api_audit"),

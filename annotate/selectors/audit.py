@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import csv
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
-from io import StringIO
 
 from django.contrib.auth.models import User
 from django.db.models import QuerySet
 from django.utils import timezone
 
+from annotate.exporting.csv_lines import write_line
 from annotate.models import AuditEvent, Project
 
 COLUMNS = ("id", "when", "who", "action", "kind", "number", "name", "before", "after")
@@ -51,22 +50,12 @@ def list_actors(project: Project) -> QuerySet[User]:
 
 def write_csv(events: QuerySet[AuditEvent]) -> Iterator[str]:
     """Line by line, with a head. Times are in UTC; a cell that a spreadsheet would take for a formula is quoted."""
-    yield _write_line(COLUMNS)
+    yield write_line(COLUMNS)
     for event in events.iterator(chunk_size=500):
         who = event.by.username if event.by else ""
         values = [json.dumps(value, ensure_ascii=False) if value else "" for value in (event.before, event.after)]
         cells = [event.pk, event.created_at.isoformat(), who, event.action, event.kind, event.number, event.name]
-        yield _write_line([_defuse(str(cell)) for cell in [*cells, *values]])
-
-
-def _write_line(cells: list[str] | tuple[str, ...]) -> str:
-    line = StringIO()
-    csv.writer(line).writerow(cells)
-    return line.getvalue()
-
-
-def _defuse(cell: str) -> str:
-    return f"'{cell}" if cell.startswith(("=", "+", "-", "@", "\t", "\r")) else cell
+        yield write_line([*cells, *values])
 
 
 def _begin(day: date) -> datetime:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from io import StringIO
 
 import pytest
@@ -17,6 +19,7 @@ from rest_framework.test import APIClient
 from annotate import rendering
 from annotate.models import Choice, Comparison, Judgment, Project, SkipReason
 from annotate.rendering import RENDERER_VERSION, hash_rendering, render_text
+from annotate.selectors import displays
 from annotate.services.judgments import skip_comparison, submit_judgment, undo_judgment
 from tests.annotate.test_next_comparison import LATER, hand_out
 from tests.annotate.votes import vote
@@ -102,3 +105,61 @@ def test_what_would_look_different_today_is_found(
     out = StringIO()
     call_command("verify_displays", project=project.slug, stdout=out)
     assert out.getvalue() == f"1 shown as today, 1 differently, 1 not recorded.\n  judgment {changed.pk}\n"
+
+
+# -- The ledger as a file ---------------------------------------------------------------------------------------------
+
+
+def test_those_who_lead_download_the_ledger(
+    project: Project, labeler: User, admin: User, api: Api, client: Client, comparisons: list[Comparison]
+) -> None:
+    give = {"labeler": labeler, "project": project}
+    said = submit_judgment(**give, token=hand_out(labeler, project).token, choice=Choice.LEFT_SLIGHTLY)  # type: ignore[arg-type]
+    undo_judgment(**give)  # type: ignore[arg-type]
+    undone = Judgment.objects.get(supersedes=said)
+    client.force_login(admin)
+    response = client.get(reverse("display_csv", args=[project.slug]))
+    assert response["Content-Disposition"] == 'attachment; filename="kitchen-help-displays.csv"'
+    rows = list(csv.DictReader(StringIO(response.getvalue().decode())))
+    assert [(row["judgment"], row["action"], row["supersedes"]) for row in rows] == [
+        (str(said.pk), "vote", ""),
+        (str(undone.pk), "undo", str(said.pk)),
+    ]
+    first = rows[0]
+    assert {name: first[name] for name in ("labeler", "kind", "winner", "grade")} == {
+        "labeler": "labeler",
+        "kind": "ordinary",
+        "winner": said.left_response,
+        "grade": "slightly",
+    }
+    assert {name: first[name] for name in said.copy_display()} == {
+        name: str(value) for name, value in said.copy_display().items()
+    }
+    theirs = api(admin).get(reverse("api_displays", args=[project.slug]))
+    assert theirs.getvalue() == client.get(reverse("display_csv", args=[project.slug])).getvalue()
+    page = client.get(reverse("project_quality", args=[project.slug])).content.decode()
+    assert reverse("display_csv", args=[project.slug]) in page
+
+
+def test_the_ledger_is_read_in_chunks_as_it_is_sent(
+    project: Project,
+    teammate: User,
+    comparisons: list[Comparison],
+    monkeypatch: pytest.MonkeyPatch,
+    django_assert_num_queries: Callable[..., AbstractContextManager[object]],
+) -> None:
+    said = [vote(comparison, teammate) for comparison in comparisons]
+    monkeypatch.setattr(displays, "_CHUNK", 3)
+    lines = displays.write_ledger(project)
+    with django_assert_num_queries(0):
+        assert next(lines).startswith("judgment,created_at,labeler,")
+    with django_assert_num_queries(1):
+        found = [next(lines) for _number in range(3)]
+    with django_assert_num_queries(2):
+        found += lines
+    assert [line.split(",")[0] for line in found] == [str(judgment.pk) for judgment in said]
+
+
+def test_a_name_is_no_formula(project: Project, comparisons: list[Comparison]) -> None:
+    vote(comparisons[0], User.objects.create(username="@sum"))
+    assert ",'@sum," in list(displays.write_ledger(project))[1]
