@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 from django.conf import settings as django_settings
 from django.contrib.auth.models import User
-from django.db import IntegrityError
+from django.db import IntegrityError, OperationalError
 from django.test import Client
 from rest_framework.test import APIClient
 
@@ -183,6 +183,21 @@ def test_every_line_of_work_names_it(
     found = [(line["message"], line["kind"], line["work"], line["epoch"]) for line in lines()]
     assert ("in the middle", "modelimport", work.pk, 1) in found and len(found) >= 3
     assert {row[1:] for row in found} == {("modelimport", work.pk, 1)}
+
+
+def test_the_thread_that_renews_a_lease_names_its_work(
+    lines: Any, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_work: Any) -> bool:
+        failed.set()
+        raise OperationalError("away")
+
+    failed = threading.Event()
+    settings.HEARTBEAT_SECONDS = 0.01
+    monkeypatch.setattr(leases, "extend", fail)
+    with bind_log_fields(work=9, epoch=2), leases.keep_alive(ModelImport(pk=9)):
+        assert failed.wait(30)
+    assert {(line["work"], line["epoch"]) for line in lines()} == {(9, 2)}
 
 
 def test_text_shows_no_requests_that_went_well() -> None:
