@@ -34,11 +34,14 @@ class AuditAction(models.TextChoices):
     STANDING_DECIDED = "standing_decided", _("Labeler paused or reinstated")
     DATASET_FROZEN = "dataset_frozen", _("Dataset version frozen")
     DATASET_CANCELLED = "dataset_cancelled", _("Dataset version cancelled")
+    DATASET_RETRIED = "dataset_retried", _("Dataset version tried again")
     DATASET_REMOVED = "dataset_removed", _("Dataset version removed")
     IMPORT_STARTED = "import_started", _("Import started")
     IMPORT_CANCELLED = "import_cancelled", _("Import cancelled")
+    IMPORT_RETRIED = "import_retried", _("Import tried again")
     SAMPLING_STARTED = "sampling_started", _("Sampling started")
     SAMPLING_CANCELLED = "sampling_cancelled", _("Sampling cancelled")
+    SAMPLING_RETRIED = "sampling_retried", _("Sampling tried again")
     RUN_LAUNCHED = "run_launched", _("Run launched")
     RUN_CANCELLED = "run_cancelled", _("Run cancelled")
 
@@ -54,16 +57,34 @@ class Change:
 
 def _name_field(kind: str, name: str) -> str:
     """A project's settings by their own names, anything else by its code."""
-    settings_of = {field.attname: field.verbose_name for field in Project._meta.concrete_fields}
-    words = settings_of.get(name) if kind == Project._meta.model_name else None
-    return str(capfirst(words or name.replace("_", " ")))
+    if kind == Project._meta.model_name and name in _ON_PAGE:
+        return str(_ON_PAGE[name])
+    field = _list_settings().get(name) if kind == Project._meta.model_name else None
+    return str(capfirst(field.verbose_name if field else name.replace("_", " ")))
 
 
-def _say(value: Any) -> str | None:
-    """Text as it is, anything else as JSON; None for nothing."""
-    if value is None or value == "":
+def _say(kind: str, name: str, value: Any) -> str | None:
+    """In the words of the page: on or off, the labels of choices, lists with commas; else as JSON. None for nothing."""
+    if kind == Project._meta.model_name and name == "archived_at":
+        value = bool(value)
+    if value is None or value in ("", []):
         return None
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    if isinstance(value, bool):
+        return str(_("on") if value else _("off"))
+    if isinstance(value, list):
+        return ", ".join(map(str, value))
+    if not isinstance(value, str):
+        return json.dumps(value, ensure_ascii=False)
+    choices = _list_settings().get(name) if kind == Project._meta.model_name else None
+    return str(dict(choices.flatchoices).get(value, value)) if choices else value
+
+
+_ON_PAGE = {"archived_at": _("Archived"), "slug": _("Short name"), "reason_tags": _("Reasons to tick")}
+"""A project's settings that its page names otherwise than their fields."""
+
+
+def _list_settings() -> dict[str, models.Field[Any, Any]]:
+    return {field.attname: field for field in Project._meta.concrete_fields}
 
 
 class AuditEvent(models.Model):
@@ -100,7 +121,11 @@ class AuditEvent(models.Model):
     def changes(self) -> list[Change]:
         """What was noted, value by value; ``before`` is None where nothing stood there."""
         return [
-            Change(_name_field(self.kind, name), _say(self.before.get(name)), _say(self.after.get(name)) or "–")
+            Change(
+                _name_field(self.kind, name),
+                _say(self.kind, name, self.before.get(name)),
+                _say(self.kind, name, self.after.get(name)) or "–",
+            )
             for name in {**self.before, **self.after}
         ]
 

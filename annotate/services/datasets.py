@@ -106,6 +106,13 @@ def cancel_dataset(*, version: DatasetVersion, by: User) -> None:
 
 
 @transaction.atomic
+def retry_dataset(*, version: DatasetVersion, by: User) -> None:
+    """A version that failed or was cancelled is built after all. Raises leases.CannotRetry."""
+    leases.retry(version)
+    record(AuditAction.DATASET_RETRIED, project=version.project, by=by, about=version)
+
+
+@transaction.atomic
 def remove_dataset(*, version: DatasetVersion, by: User) -> None:
     """Removes a failed or cancelled version, and its number with it: the next may get that number again.
 

@@ -85,6 +85,13 @@ def cancel_import(*, work: Import, by: User) -> None:
     record(AuditAction.IMPORT_CANCELLED, project=work.project, by=by, about=work)
 
 
+@transaction.atomic
+def retry_import(*, work: Import, by: User) -> None:
+    """An import that failed or was cancelled waits for a worker again. Raises leases.CannotRetry."""
+    leases.retry(work)
+    record(AuditAction.IMPORT_RETRIED, project=work.project, by=by, about=work)
+
+
 def perform_import(work: Import, still_mine: Callable[[], None]) -> None:
     """Checks the file, then enters its rows in one transaction under the lease. The report is stored either way.
 

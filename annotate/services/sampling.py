@@ -119,6 +119,13 @@ def cancel_sampling(*, job: SamplingJob, by: User) -> None:
     record(AuditAction.SAMPLING_CANCELLED, project=job.project, by=by, about=job)
 
 
+@transaction.atomic
+def retry_sampling(*, job: SamplingJob, by: User) -> None:
+    """A job that failed or was cancelled waits for a worker again. Raises leases.CannotRetry."""
+    leases.retry(job)
+    record(AuditAction.SAMPLING_RETRIED, project=job.project, by=by, about=job)
+
+
 def sample_responses(work: SamplingJob, supervisor: Supervisor) -> None:
     """Runs the programs and files what came of them in one transaction under the lease."""
     prompts = {prompt.pk: prompt for prompt in work.prompts.all()}

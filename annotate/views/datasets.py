@@ -103,7 +103,7 @@ def open_download(version: DatasetVersion, name: str) -> FileResponse:
 def retry_dataset(request: HttpRequest, pk: int) -> HttpResponse:
     version = get_object_or_404(DatasetVersion, pk=pk)
     try:
-        leases.retry(version)
+        services.retry_dataset(version=version, by=get_labeler(request))
     except leases.CannotRetry as error:
         messages.error(request, str(error))
     return redirect("dataset_detail", pk)

@@ -62,7 +62,7 @@ def cancel_import(request: HttpRequest, pk: int) -> HttpResponse:
 def retry_import(request: HttpRequest, pk: int) -> HttpResponse:
     work = _find_import(request, pk)
     try:
-        leases.retry(work)
+        services.retry_import(work=work, by=get_labeler(request))
     except leases.CannotRetry as error:
         messages.error(request, str(error))
     return redirect("import_detail", pk)

@@ -81,7 +81,7 @@ def cancel_sampling(request: HttpRequest, pk: int) -> HttpResponse:
 def retry_sampling(request: HttpRequest, pk: int) -> HttpResponse:
     job = get_object_or_404(SamplingJob, pk=pk)
     try:
-        leases.retry(job)
+        services.retry_sampling(job=job, by=get_labeler(request))
     except leases.CannotRetry as error:
         messages.error(request, str(error))
     return redirect("sampling_detail", pk)

@@ -11,16 +11,32 @@ from django.contrib.auth.models import User
 from django.db import DatabaseError, transaction
 from django.test import Client
 from django.urls import reverse
+from django.utils.text import capfirst
 from rest_framework.test import APIClient
 
 from annotate.exporting.rule import DatasetRule
-from annotate.models import AuditAction, AuditEvent, Comparison, Flag, Import, Membership, Project, Role
+from annotate.models import (
+    AuditAction,
+    AuditEvent,
+    Comparison,
+    DatasetVersion,
+    Flag,
+    Import,
+    Membership,
+    Project,
+    Role,
+    SamplingJob,
+)
+from annotate.models.audit import Change
+from annotate.project_forms import ProjectEditForm
 from annotate.services.audit import MAX_TEXT, record
 from annotate.services.datasets import cancel_dataset, freeze_dataset, remove_dataset
 from annotate.services.flags import resolve_flag
 from annotate.services.projects import add_member, create_project, remove_member, update_project
 from models_registry.leases import CannotCancel
+from models_registry.models import LeasedWork, WorkState
 from tests.annotate.votes import vote
+from tests.scenery import make_model
 
 SignIn = Callable[[User], Client]
 
@@ -77,6 +93,46 @@ def test_datasets_made_cancelled_and_removed(
         cancel_dataset(version=version, by=admin)
     remove_dataset(version=version, by=admin)
     assert [row[0] for row in read_log(project)] == ["dataset_frozen", "dataset_cancelled", "dataset_removed"]
+
+
+def test_what_failed_and_is_tried_again(project: Project, admin: User, sign_in: SignIn) -> None:
+    base = make_model(admin)
+    version = DatasetVersion.objects.create(project=project, number=1, rule={}, judgment_cutoff=0, created_by=admin)
+    work: dict[str, LeasedWork] = {
+        "dataset_retry": version,
+        "import_retry": Import.objects.create(project=project, format="pairs", file_name="a.jsonl", created_by=admin),
+        "sampling_retry": SamplingJob.objects.create(project=project, model_a=base, model_b=base, created_by=admin),
+    }
+    for name, row in work.items():
+        row.state = WorkState.FAILED
+        row.save()
+        for _twice in range(2):
+            assert sign_in(admin).post(reverse(name, args=[row.pk])).status_code == 302
+        row.refresh_from_db()
+        assert row.state == WorkState.QUEUED
+    assert [row[0] for row in read_log(project)] == ["dataset_retried", "import_retried", "sampling_retried"]
+    assert {event.by for event in project.audit_events.all()} == {admin}
+
+
+def test_settings_read_as_on_their_page(project: Project, admin: User) -> None:
+    project.allows_equal, project.reason_tags, project.rationale = True, ["shorter", "kinder"], "required"
+    update_project(project=project, archived=True, by=admin)
+    shown = {change.name: (change.before, change.after) for change in read_changes(project)}
+    form = ProjectEditForm(instance=project)
+    assert set(shown) == {
+        capfirst(form[name].label) for name in ("allows_equal", "reason_tags", "rationale", "archived")
+    }
+    assert sorted(shown.values(), key=str) == [
+        ("not asked for", "must be given"), ("off", "on"), ("off", "on"), (None, "shorter, kinder"),
+    ]  # fmt: skip
+    update_project(project=project, archived=False, by=admin)
+    (change,) = read_changes(project)
+    assert (change.name, change.before, change.after) == ("Archived", "on", "off")
+
+
+def read_changes(project: Project) -> list[Change]:
+    """Of the last change of settings."""
+    return project.audit_events.filter(action="project_changed").latest("pk").changes
 
 
 def test_a_flag_is_noted_once(comparisons: list[Comparison], labeler: User, admin: User) -> None:
