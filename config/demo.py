@@ -17,6 +17,7 @@ from models_registry.models import ModelVersion
 from models_registry.services import add_demo_model
 
 ROLES = {"mina": "labeler", "tomas": "labeler", "lead": "admin"}
+ACCOUNTS_FILE = "demo-accounts.json"
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,7 @@ class DemoAccount:
 
 def prepare_demo() -> list[DemoAccount]:
     """Makes what is missing and returns the demo accounts whose printed password still holds."""
-    path = Path(settings.DATA_DIR) / "demo-accounts.json"
+    path = Path(settings.DATA_DIR) / ACCOUNTS_FILE
     if not path.exists():
         if User.objects.exists():
             return []  # a house in use: it gets no demo accounts behind its owner's back

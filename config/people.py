@@ -25,13 +25,20 @@ def make_password() -> str:
 
 @transaction.atomic
 def add_person(*, username: str, is_admin: bool, projects: list[Project]) -> tuple[User, str]:
-    """Makes an account and returns it with its first password, which is shown once and stored only as a hash."""
+    """Makes an account and returns it with its first password, which is shown once and stored only as a hash.
+
+    Raises PeopleError where the name is taken, in whatever case: of two names that differ in nothing else, the login
+    lets neither in.
+    """
     password = make_password()
+    taken = PeopleError(_("The name %(name)s is taken.") % {"name": username})
+    if User.objects.filter(username__iexact=User.normalize_username(username)).exists():
+        raise taken
     try:
         with transaction.atomic():
             user = User.objects.create_user(username=username, password=password, is_staff=is_admin)
     except IntegrityError as error:
-        raise PeopleError(_("The name %(name)s is taken.") % {"name": username}) from error
+        raise taken from error
     Membership.objects.bulk_create([Membership(project=project, user=user) for project in projects])
     return user, password
 

@@ -163,10 +163,12 @@ class GoldListView(ReviewerView):
 
 class GoldView(ReviewerView):
     def find_gold(self, pk: int) -> tuple[User, GoldAnswer]:
-        gold = get_object_or_404(GoldAnswer.objects.select_related("comparison__project", "created_by"), comparison=pk)
+        """The role is looked at before the gold, so that no labeler learns by the status which pairs are."""
+        comparison = get_object_or_404(Comparison.objects.select_related("project"), pk=pk)
         user = get_labeler(self.request)
-        require_review(user, gold.comparison.project)
-        return user, gold
+        require_review(user, comparison.project)
+        known = GoldAnswer.objects.select_related("comparison__project", "created_by")
+        return user, get_object_or_404(known, comparison=comparison)
 
     def show(self, user: User, gold: GoldAnswer) -> Response:
         silent = find_held_back(gold.comparison.project, user, [gold.comparison_id])

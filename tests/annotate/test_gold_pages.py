@@ -107,6 +107,28 @@ def test_api_of_gold(project: Project, reviewer: User, labeler: User, comparison
     assert api(labeler).get(url).status_code == 403
 
 
+def test_api_tells_no_labeler_which_pairs_are_gold(
+    project: Project, reviewer: User, labeler: User, outsider: User, comparisons: list[Comparison], api: Api
+) -> None:
+    gold, other = (f"/api/v1/comparisons/{each.pk}/gold/" for each in comparisons[:2])
+    made = {"comparison": comparisons[0].pk, "winner": "a", "grade": "slightly"}
+    assert api(reviewer).post(f"/api/v1/projects/{project.slug}/gold/", made).status_code == 201
+    for person, code in ((labeler, 403), (outsider, 404)):
+        for method in ("get", "patch", "delete"):
+            told = [getattr(api(person), method)(url) for url in (gold, other)]
+            assert [answer.status_code for answer in told] == [code, code]
+            assert told[0].json() == told[1].json(), method
+    assert api(reviewer).get(gold).status_code == 200 and api(reviewer).get(other).status_code == 404
+
+
+@pytest.mark.parametrize("number", [0, 2**63, 10**20])
+def test_api_of_gold_answers_404_for_a_number_that_no_pair_can_have(
+    project: Project, reviewer: User, api: Api, number: int
+) -> None:
+    for method in ("get", "patch", "delete"):
+        assert getattr(api(reviewer), method)(f"/api/v1/comparisons/{number}/gold/").status_code == 404
+
+
 def test_api_of_standings(project: Project, failed: User, reviewer: User, api: Api) -> None:
     own, mine = f"/api/v1/projects/{project.slug}/standing/", api(failed)
     told = mine.get(own).json()

@@ -76,6 +76,18 @@ def test_what_was_typed_wrongly_is_answered_by_422(sign_in: SignIn, admin: User,
     assert not AuthToken.objects.exists()
 
 
+@pytest.mark.parametrize("name", ["LABELER", "Labeler", "\uff4cabeler"])
+def test_a_name_that_differs_only_in_case_is_taken_and_locks_nobody_out(
+    sign_in: SignIn, admin: User, labeler: User, name: str
+) -> None:
+    answer = sign_in(admin).post(reverse("person_add"), {"username": name})
+    assert answer.status_code == 422 and "is taken" in answer.content.decode()
+    labeler.set_password("labeler's own password")
+    labeler.save()
+    form = {"login": "labeler", "password": "labeler's own password"}
+    assert Client().post(reverse("account_login"), form).status_code == 302
+
+
 def test_new_passwords_and_closing_ask_first_and_not_on_ones_own_row(
     sign_in: SignIn, admin: User, labeler: User
 ) -> None:

@@ -6,9 +6,12 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from config.demo import DemoAccount
+from config.management.commands.serve import _greeting
 from config.startup import read_switch
 
 
@@ -69,3 +72,9 @@ def test_a_secret_key_that_is_too_short(tmp_path: Path) -> None:
 def test_a_good_start(tmp_path: Path) -> None:
     assert start(DATA_DIR=str(tmp_path / "new")).returncode == 0
     assert (tmp_path / "new" / "secret_key").stat().st_mode & 0o777 == 0o600
+
+
+def test_the_greeting_says_where_the_demo_accounts_lie(settings: Any, tmp_path: Path) -> None:
+    settings.DATA_DIR = tmp_path / "elsewhere"
+    lines = _greeting("127.0.0.1", [DemoAccount("mina", "labeler", "secret")], 1.0)
+    assert f"(kept in {tmp_path / 'elsewhere' / 'demo-accounts.json'}, readable by you alone)" in "\n".join(lines)

@@ -19,7 +19,7 @@ from django.core.management import BaseCommand, CommandError, CommandParser, cal
 from django.db import DatabaseError
 
 from config.celery import find_host_mark
-from config.demo import DemoAccount, prepare_demo
+from config.demo import ACCOUNTS_FILE, DemoAccount, prepare_demo
 from config.foreground import HOUSE, Foreground, Service
 from config.host_mark import SecondHostError
 from config.static_files import collect_changed_files
@@ -100,5 +100,5 @@ def _greeting(host: str, accounts: list[DemoAccount], seconds: float) -> list[st
     for account in accounts:
         lines.append(f"  {account.role:<9} {account.username:<10} password {account.password}")
     if accounts:
-        lines.append(f"  (kept in {settings.DATA_DIR.name}/demo-accounts.json, readable by you alone)")
+        lines.append(f"  (kept in {settings.DATA_DIR / ACCOUNTS_FILE}, readable by you alone)")
     return [*lines, "Ctrl-C ends everything.", ""]
