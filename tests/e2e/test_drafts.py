@@ -199,7 +199,7 @@ def test_the_time_on_a_pair_goes_on_where_it_stood(
 
 
 def test_the_draft_of_a_pair_that_was_fetched_ahead_is_filled_in_too(
-    at_work: Page, labeler: User, project: Project, comparisons: list[Comparison]
+    sign_in_browser: SignIn, labeler: User, page: Page, project: Project, comparisons: list[Comparison], address: str
 ) -> None:
     """Its lease had ended before; now it follows the pair on screen."""
     now = timezone.now()
@@ -215,13 +215,19 @@ def test_the_draft_of_a_pair_that_was_fetched_ahead_is_filled_in_too(
         expires_at=now,
     )
     save_draft(labeler=labeler, project=project, token=again.token, choice="unsure", rationale="Begun yesterday.")
-    with at_work.expect_response(lambda response: "/ahead/" in response.url):
-        at_work.reload()
-    at_work.keyboard.press("1")
-    at_work.keyboard.press("Enter")
-    expect(at_work.get_by_text("Question 2?")).to_be_visible()
-    expect(at_work.get_by_label("Why, in your words")).to_have_value("Begun yesterday.")
-    expect(at_work.get_by_text(NOTE)).to_be_visible()
+    sign_in_browser(labeler)
+    with page.expect_response(lambda response: "/ahead/" in response.url):
+        page.goto(address)
+    held: list[Route] = []
+    page.route("**/compare/", lambda route: held.append(route))
+    page.keyboard.press("1")
+    page.keyboard.press("Enter")
+    words = page.get_by_label("Why, in your words")
+    expect(page.get_by_text("Question 2?")).to_be_visible()
+    expect(words).to_be_empty()  # not theirs yet
+    held.pop().continue_()
+    expect(words).to_have_value("Begun yesterday.")
+    expect(page.get_by_text(NOTE)).to_be_visible()
     assert get_votes() == ["left_significantly"]
 
 
