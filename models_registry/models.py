@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from pathlib import Path
 
 from django.conf import settings
@@ -43,8 +42,6 @@ class ModelVersion(models.Model):
     created_by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+")
     created_at = models.DateTimeField(auto_now_add=True)
     ready_at = models.DateTimeField(null=True, blank=True)
-    standing: list[Promotion]
-    """What it is called now; of models that selectors.list_models gives."""
 
     class Meta:
         ordering = ["-created_at", "-pk"]
@@ -92,8 +89,6 @@ class Promotion(models.Model):
     note = models.TextField(_("reason"), max_length=1000, help_text=_("Why, for those who ask later."))
     by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+")
     at = models.DateTimeField(auto_now_add=True)
-    until: datetime | None
-    """When the alias moved on; of rows that selectors.list_promotions gives."""
 
     class Meta:
         indexes = [models.Index(fields=["alias", "kind", "-id"], name="promotion_newest")]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
@@ -27,7 +28,8 @@ def models(admin: User) -> list[ModelVersion]:
 
 
 def name_all() -> dict[str, list[str]]:
-    return {model.name: [standing.alias for standing in model.standing] for model in list_models()}
+    models: Any = list_models()  # with the attribute of its prefetch
+    return {model.name: [standing.alias for standing in model.standing] for model in models}
 
 
 def test_an_alias_has_one_holder_of_each_kind_and_a_history(models: list[ModelVersion], admin: User) -> None:
@@ -37,7 +39,8 @@ def test_an_alias_has_one_holder_of_each_kind_and_a_history(models: list[ModelVe
         promote(model=model, alias="production", note=note, by=admin)
     promote(model=first, alias="fallback", note="Known to be sound.", by=admin)
     assert name_all() == {"first": ["fallback"], "second": ["production"], "judge": ["production"]}
-    fallback, production = list_promotions(first)
+    rows: Any = list_promotions(first)
+    fallback, production = rows
     assert (fallback.alias, fallback.until) == ("fallback", None)
     assert production.until == list_promotions(second)[0].at
     withdraw(model=second, alias="production", note="It repeats itself.", by=admin)
