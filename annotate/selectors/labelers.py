@@ -19,11 +19,14 @@ from annotate.selectors.answers import list_answers
 from annotate.selectors.counted import select_counted
 from annotate.selectors.gold import read_credits
 from annotate.selectors.quality import LabelerQuality, QualityReport, get_quality, read_repeats
+from annotate.selectors.totals import keep
 
 LEAST_VOTES = 20
 """Below this, figures would say more about chance than about a person, and are not shown."""
 LEAST_LABELERS = 3
 """Below this, the project's middle would give away somebody's figure, and is not shown."""
+OWN_KEPT_S = 24 * 3600
+"""So long a labeler sees the same figures of agreement: moving with each vote that counts, they would tell gold."""
 OWN_REPEATS = 10
 """In steps of so many repeats a labeler's consistency is told to themself: more often, it would tell a repeat."""
 MOST_WEEKS, MOST_DAYS, MOST_RECENT = 12, 28, 20
@@ -75,7 +78,7 @@ class LabelerFigures:
 def describe_labeler(project: Project, person: User, *, for_themself: bool = False) -> LabelerFigures:
     """Agreement, reliability and position may be some while old in a large project; the rest is counted now.
 
-    ``for_themself`` leaves out what would tell them which pairs came again.
+    ``for_themself`` leaves out what would tell them which pairs came again or were gold.
     """
     said = Judgment.objects.filter(project=project, labeler=person, superseded_by=None)
     rows = list(said.filter(action=Judgment.Action.VOTE).order_by("pk").values_list("created_at", "seconds", "grade"))
@@ -87,6 +90,9 @@ def describe_labeler(project: Project, person: User, *, for_themself: bool = Fal
         return LabelerFigures(person, len(rows), has_figures=False, **counts)
     report = get_quality(project)
     own = next((each for each in report.labelers if each.id == person.pk), None)
+    if for_themself:
+        now = own
+        own = keep(f"own-figures:{project.pk}:{person.pk}", lambda: now, lambda _own: OWN_KEPT_S)
     return LabelerFigures(
         person,
         len(rows),

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from django.contrib.auth.models import User
 from django.core.cache import cache
-from django.db.models import Exists, Max, OuterRef, QuerySet
+from django.db.models import Max, QuerySet
 from django.utils import timezone
 
 from annotate.exporting.candidates import read_cutoff, select_votes
@@ -230,13 +230,16 @@ def read_repeats(project: Project, labeler: User | None = None, *, steps_of: int
         again = again.filter(labeler=labeler)
         told = again.order_by("pk").values_list("pk", flat=True)
         again = again.filter(pk__in=list(told[: again.count() // steps_of * steps_of]))
-    same = again.filter(comparison=OuterRef("comparison"), labeler=OuterRef("labeler"))
-    first = select_counted(with_gold=True).filter(Exists(same), project=project)
+    # Asked for each vote whether its labeler repeated it, SQLite reads all votes of the labeler for each.
+    first = select_counted(with_gold=True).filter(project=project, comparison__in=again.values("comparison"))
     columns = ("comparison_id", "labeler_id", "winner", "grade", "left_response", "seed")
+    repeats = list(again.order_by("pk").values_list(*columns))
+    repeated = {row[:2] for row in repeats}
     rows = [
         (comparison, labeler, read_level(winner, grade), read_side(left, seed))
-        for votes in (first, again)
-        for comparison, labeler, winner, grade, left, seed in votes.order_by("pk").values_list(*columns)
+        for votes in (first.order_by("pk").values_list(*columns), repeats)
+        for comparison, labeler, winner, grade, left, seed in votes
+        if (comparison, labeler) in repeated
     ]
     values = np.array(rows, dtype=np.int64).reshape(-1, 4).T
     return VoteTable.build(values[0], values[1], values[2], values[3])

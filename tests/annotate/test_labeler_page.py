@@ -24,6 +24,13 @@ from tests.conftest import MakeComparison
 from tests.scenery import make_model
 
 SignIn = Callable[[User], Client]
+Api = Callable[[User], APIClient]
+
+
+@pytest.fixture(autouse=True)
+def no_figures_kept() -> None:
+    """Of a project and a person of the same numbers."""
+    cache.clear()
 
 
 @pytest.fixture
@@ -202,3 +209,17 @@ def test_models_are_ranked_by_the_votes_on_pairs_of_two_of_them(
     cache.clear()  # of a report on as many votes in a project of the same number
     page = sign_in(admin).get(reverse("project_quality", args=[project.slug])).content.decode()
     assert "Models compared" in page and page.index(">strong<") < page.index(">weak<")
+
+
+def test_ones_own_figures_do_not_move_with_each_vote_that_counts(
+    project: Project, pairs: list[Comparison], make_comparison: MakeComparison, labeler: User, api: Api
+) -> None:
+    """Gold does not count: whoever saw the figures stand still after a vote would know that it was gold."""
+    address = f"/api/v1/projects/{project.slug}/labelers/{labeler.pk}/"
+    before = api(labeler).get(address).json()
+    vote(make_comparison(need=2), labeler, "b")
+    after = api(labeler).get(address).json()
+    assert after["votes"] == before["votes"] + 1
+    kept = ("agreement", "reliability", "weight", "position")
+    assert [after[name] for name in kept] == [before[name] for name in kept]
+    assert describe_labeler(project, labeler).position.count == before["position"]["count"] + 1, "for those who lead"
