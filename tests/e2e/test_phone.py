@@ -84,6 +84,7 @@ def test_answers_stay_in_sight_and_cover_nothing(
     submit = page.locator("#answer-form button")
     button, chosen = submit.bounding_box(), page.locator("label.choice-both_bad").bounding_box()
     assert button and chosen and button["y"] >= chosen["y"] + chosen["height"]
+    assert (button["x"], button["width"]) == (chosen["x"], chosen["width"])
     submit.tap()
     expect(page.get_by_text("Question 2?")).to_be_visible()
     wait_until_stored(page)
