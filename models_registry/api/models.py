@@ -35,7 +35,7 @@ class ModelSerializer(serializers.ModelSerializer[ModelVersion]):
     metrics = serializers.DictField(read_only=True)
     created_by = serializers.CharField(source="created_by.username", read_only=True)
     preparation = ModelImportSerializer(source="model_import", read_only=True, allow_null=True, default=None)
-    aliases = serializers.SlugRelatedField[Any](source="standing", slug_field="alias", many=True, read_only=True)
+    aliases = serializers.SerializerMethodField()
 
     class Meta:
         model = ModelVersion
@@ -57,6 +57,10 @@ class ModelSerializer(serializers.ModelSerializer[ModelVersion]):
             "preparation",
         ]
         read_only_fields = fields
+
+    def get_aliases(self, model: Any) -> list[str]:
+        """What it is called now; ``model`` as list_models gives it."""
+        return [promotion.alias for promotion in model.standing]
 
 
 class NewModelSerializer(serializers.Serializer[ModelVersion]):
