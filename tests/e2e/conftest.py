@@ -19,6 +19,8 @@ from config.find_browser import COMMAND, find_browser
 
 SignIn = Callable[[User], None]
 
+expect.set_options(timeout=20_000)  # milliseconds; a busy machine takes longer than the 5,000 it would be
+
 
 @pytest.fixture(scope="session")
 def browser_type_launch_args() -> dict[str, Any]:
