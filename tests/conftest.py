@@ -13,6 +13,8 @@ from django.conf import settings as django_settings
 from django.contrib.auth.models import User
 from django.contrib.staticfiles.handlers import StaticFilesHandler
 from django.test import Client
+from hypothesis import HealthCheck
+from hypothesis import settings as property_settings
 from pytest_django.live_server_helper import LiveServer
 from rest_framework.test import APIClient
 
@@ -21,6 +23,10 @@ from annotate.services.comparisons import NewResponse, create_comparison
 from annotate.services.prompts import get_or_create_prompt
 
 MakeComparison = Callable[..., Comparison]
+
+# How long an example takes says how busy the machine is, not whether the code is right.
+property_settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+property_settings.load_profile("patient")
 
 
 def pytest_configure() -> None:

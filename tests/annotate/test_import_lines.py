@@ -249,7 +249,7 @@ CHUNKS = st.lists(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(content=CHUNKS.map(b"".join) | CHUNKS.map(b"\n".join), format=st.sampled_from(sorted(PARSERS)))
 def test_arbitrary_bytes_raise_nothing_but_reported_problems(
     tmp_path_factory: pytest.TempPathFactory, content: bytes, format: str
@@ -266,7 +266,7 @@ def test_arbitrary_bytes_raise_nothing_but_reported_problems(
     json.dumps(report.as_json(), allow_nan=False).encode()
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(value=JSON_VALUES, format=st.sampled_from(sorted(PARSERS)))
 def test_arbitrary_json_raises_nothing_but_reported_problems(
     tmp_path_factory: pytest.TempPathFactory, value: Any, format: str

@@ -57,7 +57,7 @@ def test_no_attack_becomes_markup(attack: str) -> None:
     assert {tag.lower() for tag in re.findall(r"<\s*/?\s*([a-zA-Z][\w-]*)", html)} <= ALLOWED
 
 
-@settings(max_examples=300, deadline=None, derandomize=True, database=None)
+@settings(max_examples=300, derandomize=True, database=None)
 @given(
     st.text(alphabet=st.sampled_from(list("<>\"'&/=[]()!`*_~|#-+:.\n\t\\ ax1$%{}^\u202e\u200b\u05d0가")), max_size=80)
 )
@@ -219,7 +219,7 @@ def test_code_is_coloured_and_complete() -> None:
     assert "hl-" not in render_text("```klingon\ndef boil()\n```")
 
 
-@settings(max_examples=200, deadline=None, derandomize=True, database=None)
+@settings(max_examples=200, derandomize=True, database=None)
 @given(
     st.text(alphabet=st.sampled_from(list("ab(){}[]<>\"'`#/*-\\\n\r\t =:;$%\ufeff가")), max_size=60),
     st.sampled_from(sorted(LANGUAGES)),

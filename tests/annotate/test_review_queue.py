@@ -45,7 +45,7 @@ def test_the_most_contested_come_first(project: Project, make_comparison: MakeCo
     assert list_pairs(project) == [pairs[3], pairs[1], pairs[0], pairs[4], pairs[7]]
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(answers=st.lists(st.sampled_from(ANSWERS), max_size=6))
 def test_what_a_conflict_is(
     answers: list[str], project: Project, make_comparison: MakeComparison, voters: list[User]

@@ -43,7 +43,7 @@ def test_a_single_vote_is_worth_what_the_prior_says() -> None:
     assert fit.weight == pytest.approx(np.full(3, PRIOR_MEAN))
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(vote_tables())
 def test_each_step_climbs_and_the_posterior_is_a_probability(table: VoteTable) -> None:
     fit = fit_reliability(table)
@@ -52,7 +52,7 @@ def test_each_step_climbs_and_the_posterior_is_a_probability(table: VoteTable) -
     assert np.isfinite(fit.errors).all()
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(vote_tables())
 def test_which_response_is_called_a_turns_the_posterior_around(table: VoteTable) -> None:
     one, two = fit_reliability(table), fit_reliability(turn_around(table))
@@ -61,7 +61,7 @@ def test_which_response_is_called_a_turns_the_posterior_around(table: VoteTable)
     assert one.side_bias == pytest.approx(two.side_bias, abs=1e-6)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(vote_tables(least=2))
 def test_the_order_of_the_votes_changes_no_bit(table: VoteTable) -> None:
     shuffled = np.random.default_rng(0).permutation(table.votes)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from models_registry.inference.chat import (
@@ -52,7 +52,6 @@ def test_turn_end_and_start_come_once() -> None:
 text = st.text(st.characters(codec="utf-8", exclude_characters="<|>"), min_size=1, max_size=40)
 
 
-@settings(deadline=None)
 @given(chosen=text, rejected=text, max_length=st.integers(4, 80), data=st.data())
 def test_pair_keeps_the_end_of_the_prompt_and_the_start_of_the_replies(
     chosen: str, rejected: str, max_length: int, data: st.DataObject

@@ -198,7 +198,7 @@ def defuse(messages: list[Message]) -> list[Message]:
 
 
 @every_family
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(data=st.data())
 def test_control_tokens_spelled_in_messages_are_text(family: str, data: st.DataObject) -> None:
     tokenizer = train_family(family)
@@ -217,7 +217,7 @@ def test_control_tokens_spelled_in_messages_are_text(family: str, data: st.DataO
 
 
 @every_family
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(texts=st.lists(st.text(letters, min_size=1, max_size=30), min_size=4, max_size=4))
 def test_ordinary_rows_are_the_rendered_text_tokenized_in_one_go(family: str, texts: list[str]) -> None:
     tokenizer = train_family(family)
@@ -343,7 +343,6 @@ def test_token_added_later_is_known() -> None:
 # One-sided data
 
 
-@settings(deadline=None)
 @given(text=st.text(letters, min_size=1, max_size=40), max_length=st.integers(2, 80), data=st.data())
 def test_reply_alone_is_cut_as_in_a_pair(text: str, max_length: int, data: st.DataObject) -> None:
     """The rejected side is a part of the chosen one, so the chosen one alone rules the cuts."""

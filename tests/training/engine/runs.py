@@ -19,7 +19,7 @@ from training.engine.data import Row, encode_row, parse_record
 
 GOOD = "The capital of France is Paris."
 BAD = "I am sorry, I do not know."
-repeatable = settings(derandomize=True, deadline=None, max_examples=40)
+repeatable = settings(derandomize=True, max_examples=40)
 """For property tests: the same examples in every session, however busy the machine."""
 SPEC_KEYS = ("resume_from", "train_sha256", "name", "model_name", "licence", "reference_cache")
 GRADES = ("significantly", "slightly", "negligibly", "unsure", None)
