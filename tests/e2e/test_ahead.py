@@ -111,6 +111,7 @@ def test_a_skip_typed_before_the_answer_has_arrived_is_kept(at_work: Page) -> No
     assert not Judgment.objects.exists()
     held.pop().continue_()
     expect(page.get_by_text("Question 3?")).to_be_visible()
+    wait_until_stored(page)
     assert [row.action for row in Judgment.objects.order_by("id")] == ["vote", "skip"]
 
 

@@ -12,7 +12,7 @@ from playwright.sync_api import Page, expect
 from annotate.models import Comparison, Judgment, Project
 from annotate.services.axes import add_axis
 from tests.annotate.votes import vote
-from tests.e2e.conftest import SignIn, check_axe, photograph
+from tests.e2e.conftest import SignIn, check_axe, photograph, wait_until_stored
 
 
 @pytest.fixture
@@ -54,6 +54,7 @@ def test_a_safety_pair_by_keyboard_alone(at_work: Page) -> None:
     page.keyboard.press("n")
     page.keyboard.press("Enter")
     expect(page.get_by_text("Question 3?")).to_be_visible()
+    wait_until_stored(page)
     assert get_votes() == [("left_significantly", "both"), ("right_significantly", "neither")]
     page.keyboard.press("z")
     expect(page.get_by_text("Question 2?")).to_be_visible()
@@ -79,6 +80,7 @@ def test_a_contradiction_is_asked_again(at_work: Page) -> None:
     page.keyboard.press("Space")
     page.keyboard.press("Enter")
     expect(page.get_by_text("Question 2?")).to_be_visible()
+    wait_until_stored(page)
     assert get_votes() == [("left_significantly", "right")]
 
 

@@ -76,6 +76,7 @@ def test_a_whole_session_by_keyboard_alone(at_work: Page) -> None:
     page.keyboard.press("Enter")
     expect(page.get_by_role("heading", name="Nothing left for you")).to_be_focused()
     assert page.evaluate("window.stays"), "the page was loaded anew instead of swapped"
+    wait_until_stored(page)
     assert get_votes() == ["right_significantly", "unsure", "unsure"]
     assert Judgment.objects.get(action="skip").skip_reason.endswith(": zu7?")
 
@@ -176,6 +177,7 @@ def test_an_undo_pressed_while_an_answer_is_on_its_way_is_not_heard(at_work: Pag
     at_work.keyboard.press("z")
     answers[0].continue_()
     expect(at_work.get_by_text("Question 3?")).to_be_visible()
+    wait_until_stored(at_work)
     assert get_votes() == ["left_significantly", "right_significantly"]
 
 
@@ -213,6 +215,7 @@ def test_an_answer_given_offline_is_sent_when_the_connection_is_back(at_work: Pa
     expect(at_work.get_by_text("Question 2?")).to_be_visible()
     assert count_kept(at_work) == 0
     expect(at_work.locator("#connection")).to_be_hidden()
+    wait_until_stored(at_work)
     assert get_votes() == ["left_negligibly"]
 
 
@@ -248,6 +251,7 @@ def test_an_answer_survives_the_closing_of_the_tab(at_work: Page, context: Brows
     again = context.new_page()
     again.goto(address)
     expect(again.get_by_text("Question 2?")).to_be_visible()
+    wait_until_stored(again)
     assert get_votes() == ["right_slightly"]
 
 
@@ -261,6 +265,7 @@ def test_a_session_that_ended_loses_no_answer(
     sign_in_browser(labeler)
     at_work.goto(address)
     expect(at_work.get_by_text("Question 2?")).to_be_visible()
+    wait_until_stored(at_work)
     assert get_votes() == ["left_significantly"]
 
 
@@ -293,6 +298,7 @@ def test_a_conflict_is_told_in_words(at_work: Page, labeler: User, project: Proj
     at_work.keyboard.press("Enter")
     expect(at_work.get_by_role("alert")).to_contain_text("the first answer stands")
     expect(at_work.get_by_text("Question 2?")).to_be_visible()
+    wait_until_stored(at_work)
     assert get_votes() == ["unsure"]
 
 

@@ -187,6 +187,7 @@ def test_another_tab_with_the_same_pair_is_told_of(
     expect(page.get_by_role("alert")).to_contain_text("answered in another tab")
     page.get_by_role("link", name="Show the next pair").click()
     expect(page.get_by_text("Question 2?")).to_be_visible()
+    wait_until_stored(page)
     assert [row.choice for row in Judgment.objects.all()] == ["left_slightly"]
 
 

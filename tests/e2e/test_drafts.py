@@ -106,6 +106,7 @@ def test_a_draft_stands_in_another_browser_and_is_answered_there(at_work: Page, 
     at_work.keyboard.press("Control+Enter")
     expect(at_work.get_by_role("alert")).to_contain_text("the first answer stands")
     expect(at_work.get_by_text("Question 2?")).to_be_visible()
+    wait_until_stored(at_work)
     assert get_votes() == ["left_slightly"]
 
 
