@@ -1,7 +1,7 @@
 """How the web server runs: ``python -m gunicorn -c python:config.gunicorn config.wsgi``, as `manage.py serve` calls it.
 
-One process with threads unless WEB_WORKERS says otherwise: on SQLite more processes were slower and on two cores they
-gain nothing (DECISIONS.md).
+One process with threads unless WEB_WORKERS says otherwise: a second one helps a server that is full
+(benchmarks/README.md).
 """
 
 from __future__ import annotations
