@@ -273,6 +273,12 @@ def test_averages_count_units_and_tokens_of_the_whole_step_and_weigh_rows() -> N
 
 
 @pytest.mark.parametrize("method", METHODS)
+def test_a_pair_counts_once_but_for_kto_as_two_replies(method: str) -> None:
+    made = make_method(TrainingConfig.from_dict(method, {}))
+    assert made.count_units(make_row(4, 3)) == (2 if method == "kto" else 1)
+
+
+@pytest.mark.parametrize("method", METHODS)
 def test_tokens_are_those_whose_probability_is_asked_for(method: str) -> None:
     """What ``count_tokens`` divides by is what the batch sums over."""
     made = make_method(TrainingConfig.from_dict(method, {}))
