@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 from uuid import UUID
 
 from django.contrib.auth.models import User
-from django.db.models import Exists, F, Func, Min, OuterRef, Q, QuerySet, TextField
+from django.db.models import Exists, F, Min, OuterRef, Q, QuerySet
 
 from annotate.models import Assignment, Choice, DatasetVersion, DatasetVersionJudgment, Judgment, Project
 from annotate.selectors.gold import map_as_if_frozen
+from annotate.selectors.pair_words import Contents
 from annotate.selectors.shown_pair import ShownPair, describe_pair
 from models_registry.models import WorkState
 
@@ -19,19 +19,6 @@ SKIPPED = "skip"
 """Beside the choices, what a list of answers can be narrowed to."""
 MAX_WORDS = 200
 """Characters to search for."""
-
-
-class Contents(Func):
-    """What all turns of a dialogue say, without its roles and its JSON."""
-
-    output_field = TextField()
-    template = (
-        "(SELECT string_agg(turn ->> 'content', chr(10)) FROM jsonb_array_elements(%(expressions)s) AS turns(turn))"
-    )
-
-    def as_sqlite(self, compiler: Any, connection: Any, **extra: Any) -> Any:
-        template = "(SELECT group_concat(json_extract(value, '$.content'), char(10)) FROM json_each(%(expressions)s))"
-        return self.as_sql(compiler, connection, template=template, **extra)
 
 
 @dataclass(frozen=True)

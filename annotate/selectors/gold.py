@@ -8,16 +8,19 @@ from dataclasses import dataclass
 from statistics import fmean
 
 from django.contrib.auth.models import User
-from django.db.models import Count, QuerySet
+from django.db.models import Count, Exists, OuterRef, QuerySet
 
 from annotate.exporting.rule import Aggregation, DatasetRule
-from annotate.models import Assignment, DatasetVersion, GoldAnswer, Judgment, Project, StandingDecision
+from annotate.models import Assignment, Comparison, DatasetVersion, GoldAnswer, Judgment, Project, StandingDecision
 from annotate.quality.gold import measure_credit, measure_evidence
+from annotate.selectors.pair_words import hold_words
 from annotate.selectors.projects import list_members
 from annotate.selectors.standing import find_decision, list_newest_decisions
 from models_registry.models import WorkState
 
 GOLD_KINDS = (Assignment.Kind.QUALIFICATION, Assignment.Kind.GOLD)
+_MOST_UNJUDGED, _SEARCHED = 20, 20_000
+"""Pairs that are offered to become gold, and how many are looked through for words."""
 _SUSPICIOUS_FROM = 3
 """Judgments from which on a gold pair that most fail is marked: perhaps its answer is wrong."""
 _SUSPICIOUS_BELOW = 0.5
@@ -96,6 +99,16 @@ def read_credits(project: Project, labeler: User, kind: str = "", after: int = 0
     if kind:
         votes = votes.filter(assignment__kind=kind)
     return [read_credit(vote) for vote in votes.select_related("comparison__gold").order_by("pk")]
+
+
+def list_unjudged(project: Project, words: str = "") -> list[Comparison]:
+    """A few pairs that nobody has judged and that may become gold, with these words if any are given; oldest first."""
+    pairs = Comparison.objects.filter(project=project, gold=None, hold="")
+    pairs = pairs.filter(~Exists(Assignment.objects.filter(comparison=OuterRef("pk"))))
+    if words:
+        some = pairs.order_by("pk").values("pk")[:_SEARCHED]
+        pairs = hold_words(Comparison.objects.filter(pk__in=some), words)
+    return list(pairs.select_related("prompt").order_by("pk")[:_MOST_UNJUDGED])
 
 
 def list_gold(project: Project) -> list[GoldFigures]:

@@ -11,9 +11,9 @@ from django.db.models.functions import Abs, Cast, Greatest
 from django.utils.translation import gettext_lazy as _
 
 from annotate.models import Adjudication, Comparison, Flag, FlagReason, Grade, Judgment, Project
-from annotate.selectors.answers import Contents
 from annotate.selectors.counted import select_counted
 from annotate.selectors.gold import select_gold_votes
+from annotate.selectors.pair_words import hold_words
 
 Rows = QuerySet[Any, dict[str, Any]]
 """One row a pair, with its number as ``comparison``, in the order of the queue."""
@@ -142,15 +142,10 @@ def load_items(rows: list[dict[str, Any]]) -> list[Item]:
 
 
 def _narrow(rows: QuerySet[Any], project: Project, wanted: Wanted) -> QuerySet[Any]:
-    """Those among the pairs, and whose texts hold the words, in any case (on SQLite of Latin letters alone)."""
+    """Those among the pairs, and whose texts hold the words."""
     if wanted.among is not None:
         rows = rows.filter(comparison__in=wanted.among)
     if not wanted.search:
         return rows
-    pairs = Comparison.objects.filter(project=project).alias(dialogue=Contents(F("prompt__messages")))
-    found = pairs.filter(
-        Q(dialogue__icontains=wanted.search)
-        | Q(response_a__text__icontains=wanted.search)
-        | Q(response_b__text__icontains=wanted.search)
-    )
+    found = hold_words(Comparison.objects.filter(project=project), wanted.search)
     return rows.filter(comparison__in=found.values("pk"))

@@ -17,7 +17,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from annotate.models import Choice, Comparison, GoldAnswer, Project, StandingDecision
 from annotate.permissions import get_labeler, get_project_or_404, require_review
 from annotate.selectors.blindness import WHY, find_held_back, is_held_back
-from annotate.selectors.gold import find_record, list_gold, list_gold_judgments, list_records
+from annotate.selectors.gold import find_record, list_gold, list_gold_judgments, list_records, list_unjudged
 from annotate.selectors.standing import list_decisions
 from annotate.services.gold import MAX_EXPLANATION, GoldError, change_gold, make_gold, unmake_gold
 from annotate.services.standing import MAX_WORDS, StandingError, decide_standing, list_possible
@@ -52,6 +52,10 @@ class GoldForm(forms.Form):
         return {"winner": winner, "grade": choice.grade, "explanation": self.cleaned_data["explanation"]}
 
 
+class SearchForm(forms.Form):
+    search = forms.CharField(label=gettext_lazy("Words in the texts"), required=False, max_length=200)
+
+
 class DecisionForm(forms.Form):
     action = forms.TypedChoiceField(choices=StandingDecision.Action.choices, coerce=StandingDecision.Action)
     words = forms.CharField(
@@ -68,8 +72,13 @@ def show_gold(request: HttpRequest, slug: str) -> HttpResponse:
     rows = list_gold(project)
     active = sum(row.gold.is_active for row in rows)
     page = Paginator(rows, _PER_PAGE).get_page(request.GET.get("page"))
+    form = SearchForm(request.GET)
+    words = form.cleaned_data["search"] if form.is_valid() else ""
     context = {
         "project": project,
+        "form": form,
+        "words": words,
+        "unjudged": list_unjudged(project, words),
         "page": page,
         "active": active,
         "suspicious": sum(row.is_suspicious for row in rows),

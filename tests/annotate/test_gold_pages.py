@@ -10,7 +10,7 @@ from django.test import Client
 from django.urls import reverse
 from rest_framework.test import APIClient
 
-from annotate.models import AuditEvent, Choice, Comparison, GoldAnswer, Grade, Project, Role
+from annotate.models import AuditEvent, Choice, Comparison, GoldAnswer, Grade, Project, Response, Role
 from annotate.services.adjudication import answer_blind
 from annotate.services.gold import make_gold
 from annotate.services.standing import appeal
@@ -159,3 +159,23 @@ def test_settings_of_gold_are_for_leads(project: Project, admin: User, labeler: 
     assert api(admin).patch(url, {"gold_rate": 0.6}).status_code == 400
     assert api(admin).patch(url, {"gold_bar": 1}).status_code == 400
     assert "gold_rate" not in api(labeler).get(url).json()
+
+
+def test_pairs_that_nobody_judged_are_offered_and_found_by_words(
+    project: Project, reviewer: User, labeler: User, make_comparison: MakeComparison, sign_in: SignIn
+) -> None:
+    judged, leak, gold, plain, bread = (make_comparison() for _ in range(5))
+    vote(judged, labeler)
+    Comparison.objects.filter(pk=leak.pk).update(hold="held", need=0)
+    make_gold(comparison=gold, winner="a", grade=Grade.SLIGHTLY, explanation="", by=reviewer)
+    Response.objects.filter(pk=bread.response_b_id).update(text="Knead the SOURDOUGH.")
+    client, address = sign_in(reviewer), reverse("gold_list", args=[project.slug])
+
+    def ask(**asked: str) -> list[int]:
+        return [pair.pk for pair in client.get(address, asked).context["unjudged"]]
+
+    assert ask() == [plain.pk, bread.pk]
+    assert ask(search="sourdough") == [bread.pk]
+    assert ask(search="100%_") == []
+    assert ask(search="x" * 201) == ask(search="\0") == [plain.pk, bread.pk]
+    assert reverse("gold_edit", args=[plain.pk]) in client.get(address).content.decode()
