@@ -42,4 +42,4 @@ def withdraw(*, model: ModelVersion, alias: str, note: str, by: User) -> Promoti
 
 
 def holds(model: ModelVersion, alias: str) -> bool:
-    return list_standing().filter(model=model, alias=alias).exists()
+    return alias in {standing.alias for standing in list_standing().filter(model=model)}

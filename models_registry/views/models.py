@@ -113,9 +113,8 @@ def promote(request: HttpRequest, pk: int) -> HttpResponse:
 @require_POST
 def withdraw(request: HttpRequest, pk: int) -> HttpResponse:
     model = get_object_or_404(ModelVersion, pk=pk)
-    alias, note = request.POST.get("alias", "")[:30], request.POST.get("note", "")[:1000]
     try:
-        promotions.withdraw(model=model, alias=alias, note=note, by=get_admin(request))
+        promotions.withdraw(model=model, alias=request.POST.get("alias", "")[:30], note="", by=get_admin(request))
     except promotions.PromotionError as error:
         messages.error(request, str(error))
     return redirect("model_detail", pk)
