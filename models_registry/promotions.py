@@ -33,12 +33,12 @@ def promote(*, model: ModelVersion, alias: str, note: str, by: User) -> Promotio
 
 
 @transaction.atomic
-def withdraw(*, model: ModelVersion, alias: str, note: str, by: User) -> Promotion:
+def withdraw(*, model: ModelVersion, alias: str, by: User) -> Promotion:
     """Leaves the alias to nobody. Raises PromotionError unless the model holds it. Locks the model's row."""
     model = ModelVersion.objects.select_for_update().get(pk=model.pk)
     if not holds(model, alias):
         raise PromotionError(_("%(model)s is not %(alias)s.") % {"model": model.name, "alias": alias})
-    return Promotion.objects.create(alias=alias, kind=model.kind, former=model, note=note, by=by)
+    return Promotion.objects.create(alias=alias, kind=model.kind, former=model, by=by)
 
 
 def holds(model: ModelVersion, alias: str) -> bool:

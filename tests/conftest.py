@@ -1,6 +1,7 @@
 """The cast and the stage that all tests share.
 
-Cast: ``labeler`` and ``teammate`` are members of ``project``; ``outsider`` is not; ``admin`` runs the house.
+Cast: ``labeler`` and ``teammate`` are members of ``project``; ``reviewer`` reviews in it; ``outsider`` is not; ``admin``
+runs the house.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from hypothesis import settings as property_settings
 from pytest_django.live_server_helper import LiveServer
 from rest_framework.test import APIClient
 
-from annotate.models import Comparison, Membership, Project
+from annotate.models import Comparison, Membership, Project, Role
 from annotate.services.comparisons import NewResponse, create_comparison
 from annotate.services.prompts import get_or_create_prompt
 
@@ -58,6 +59,13 @@ def labeler(db: None) -> User:
 @pytest.fixture
 def teammate(db: None) -> User:
     return User.objects.create_user("teammate", password="teammate's password")
+
+
+@pytest.fixture
+def reviewer(project: Project) -> User:
+    user = User.objects.create_user("reviewer", password="reviewer's password")
+    Membership.objects.create(project=project, user=user, role=Role.REVIEWER)
+    return user
 
 
 @pytest.fixture

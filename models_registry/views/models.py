@@ -114,7 +114,7 @@ def promote(request: HttpRequest, pk: int) -> HttpResponse:
 def withdraw(request: HttpRequest, pk: int) -> HttpResponse:
     model = get_object_or_404(ModelVersion, pk=pk)
     try:
-        promotions.withdraw(model=model, alias=request.POST.get("alias", "")[:30], note="", by=get_admin(request))
+        promotions.withdraw(model=model, alias=request.POST.get("alias", "")[:30], by=get_admin(request))
     except promotions.PromotionError as error:
         messages.error(request, str(error))
     return redirect("model_detail", pk)

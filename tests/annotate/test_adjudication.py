@@ -22,9 +22,7 @@ from annotate.models import (
     DatasetVersion,
     Flag,
     Judgment,
-    Membership,
     Project,
-    Role,
 )
 from annotate.selectors.quality import measure_quality
 from annotate.selectors.review import describe_review, see_pair
@@ -42,13 +40,6 @@ from tests.e2e.house import read_jsonl
 
 SignIn = Callable[[User], Client]
 Api = Callable[[User], APIClient]
-
-
-@pytest.fixture
-def reviewer(project: Project) -> User:
-    user = User.objects.create_user("reviewer", password="reviewer's password")
-    Membership.objects.create(project=project, user=user, role=Role.REVIEWER)
-    return user
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from django.urls import reverse
 from django.utils import timezone
 from rest_framework.test import APIClient
 
-from annotate.models import AuditEvent, Choice, Comparison, Flag, Hold, Membership, Project, Role
+from annotate.models import AuditEvent, Choice, Comparison, Flag, Hold, Project
 from annotate.selectors.held import count_held, list_held
 from annotate.selectors.progress import measure_progress
 from annotate.services.assignments import next_comparison
@@ -30,13 +30,6 @@ from tests.scenery import make_model
 Api = Callable[[User], APIClient]
 SignIn = Callable[[User], Client]
 LEAK = "I am Claude, an assistant made by Anthropic."
-
-
-@pytest.fixture
-def reviewer(project: Project) -> User:
-    user = User.objects.create_user("reviewer", password="reviewer's password")
-    Membership.objects.create(project=project, user=user, role=Role.REVIEWER)
-    return user
 
 
 @pytest.fixture

@@ -14,10 +14,8 @@ from annotate.models import (
     Comparison,
     Flag,
     Judgment,
-    Membership,
     Project,
     Response,
-    Role,
 )
 from annotate.selectors.review import see_pair
 from annotate.services.projects import add_member, update_project
@@ -25,13 +23,6 @@ from tests.annotate.votes import vote
 from tests.conftest import MakeComparison
 from tests.e2e.conftest import SignIn, add_session, check_axe, photograph
 from tests.scenery import make_model
-
-
-@pytest.fixture
-def reviewer(project: Project) -> User:
-    user = User.objects.create_user("reviewer", password="reviewer's password")
-    Membership.objects.create(project=project, user=user, role=Role.REVIEWER)
-    return user
 
 
 @pytest.fixture

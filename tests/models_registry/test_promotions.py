@@ -43,7 +43,7 @@ def test_an_alias_has_one_holder_of_each_kind_and_a_history(models: list[ModelVe
     fallback, production = rows
     assert (fallback.alias, fallback.until) == ("fallback", None)
     assert production.until == list_promotions(second)[0].at
-    withdraw(model=second, alias="production", note="It repeats itself.", by=admin)
+    withdraw(model=second, alias="production", by=admin)
     assert name_all() == {"first": ["fallback"], "second": [], "judge": ["production"]}
     assert [row.model for row in list_promotions(second)] == [None, second]
     promote(model=second, alias="production", note="Mended.", by=admin)
@@ -56,7 +56,7 @@ def test_what_makes_no_sense_is_refused(models: list[ModelVersion], admin: User)
     with pytest.raises(PromotionError, match="first is production already"):
         promote(model=first, alias="production", note="x", by=admin)
     with pytest.raises(PromotionError, match="second is not production"):
-        withdraw(model=second, alias="production", note="", by=admin)
+        withdraw(model=second, alias="production", by=admin)
     with pytest.raises(PromotionError, match="not ready yet"):
         promote(model=scenery.make_model(admin, "coming", ready=False), alias="production", note="x", by=admin)
     assert Promotion.objects.count() == 1
