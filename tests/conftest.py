@@ -1,7 +1,7 @@
 """The cast and the stage that all tests share.
 
-Cast: ``labeler`` and ``teammate`` are members of ``project``; ``reviewer`` reviews in it; ``outsider`` is not; ``admin``
-runs the house.
+Cast: ``labeler`` and ``teammate`` are members of ``project``, ``reviewer`` reviews in it, ``outsider`` is none of them;
+``admin`` runs the house.
 """
 
 from __future__ import annotations
