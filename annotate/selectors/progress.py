@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from django.contrib.auth.models import User
-from django.db.models import Count, Exists, F, OuterRef, QuerySet
+from django.db.models import Count, Exists, F, OuterRef, Q, QuerySet, Subquery
 
 from annotate.models import Assignment, Comparison, Judgment, Project
 from annotate.selectors.tape import read_plan
@@ -38,7 +38,8 @@ def measure_progress(project: Project, labeler: User) -> Progress:
     In a large project what others do shows a little later, see totals.py.
     """
     mine = Assignment.objects.filter(project=project, labeler=labeler).exclude(state=Assignment.State.EXPIRED)
-    met = list(mine.order_by().values_list("state", "kind").annotate(count=Count("pk")))
+    # Of "*", not of a column: then the index is all that is read.
+    met = list(mine.order_by().values_list("state", "kind").annotate(count=Count("*")))
     extra = [row for row in met if row[1] != Assignment.Kind.ORDINARY]
     totals, waiting, gold = count_waiting(project, labeler, met=_sum(met))
     # Kept totals stand still from one answer to the next: nothing must move beside them.
@@ -83,10 +84,14 @@ def count_waiting(project: Project, labeler: User, *, met: int) -> tuple[Totals,
 
 
 def _count_open(project: Project, labeler: User, totals: Totals) -> int:
-    """Much cheaper than counting get_open_comparisons, which looks each of thousands up among the labeler's."""
+    """Much cheaper than counting get_open_comparisons, which looks each of thousands up among the labeler's.
+
+    Each comparison is looked up by its key: as a join, PostgreSQL would walk all comparisons of the project.
+    """
     met = Assignment.objects.filter(project=project, labeler=labeler).exclude(state=Assignment.State.EXPIRED)
     met = met.exclude(kind=Assignment.Kind.REPEAT)
-    return totals.open - met.filter(comparison__taken__lt=F("comparison__need")).count()
+    is_open = Comparison.objects.filter(pk=OuterRef("comparison")).values_list(Q(taken__lt=F("need")))
+    return totals.open - met.annotate(is_open=Subquery(is_open)).filter(is_open=True).count()
 
 
 def find_undoable(project: Project, labeler: User) -> Judgment | None:
