@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from models_registry.log_lines import shorten_refusals
+
 
 def build_logging(form: str, level: str) -> dict[str, Any]:
     """``form`` text: lines for a terminal, none for requests that went well; json: see models_registry/log_lines.py."""
@@ -21,7 +23,8 @@ def build_logging(form: str, level: str) -> dict[str, Any]:
         "version": 1,
         "disable_existing_loggers": False,
         "formatters": {"line": lines},
-        "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
+        "filters": {"short": {"()": "django.utils.log.CallbackFilter", "callback": shorten_refusals}},
+        "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line", "filters": ["short"]}},
         "root": {"handlers": ["console"], "level": level},
         "loggers": loggers,
     }

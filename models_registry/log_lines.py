@@ -30,6 +30,13 @@ def bind_log_fields(**fields: Any) -> Iterator[None]:
         _bound.reset(token)
 
 
+def shorten_refusals(record: logging.LogRecord) -> bool:
+    """A filter that lets all through: a page that is not for its asker (403) is no fault, so its traceback goes."""
+    if getattr(record, "status_code", None) == 403:
+        record.exc_info = None
+    return True
+
+
 class PlainLine(logging.Formatter):
     """For a person's terminal."""
 

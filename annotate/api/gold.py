@@ -20,7 +20,7 @@ from annotate.selectors.blindness import WHY, find_held_back
 from annotate.selectors.gold import GoldFigures, LabelerRecord, find_record, list_gold, list_records
 from annotate.selectors.standing import Pause, describe_pause, find_pause, list_decisions
 from annotate.services.gold import MAX_EXPLANATION, GoldError, change_gold, make_gold, unmake_gold
-from annotate.services.standing import MAX_WORDS, StandingError, appeal, decide_standing
+from annotate.services.standing import MAX_WORDS, REVIEWERS_DECISIONS, StandingError, appeal, decide_standing
 
 
 class GoldSerializer(serializers.ModelSerializer[GoldAnswer]):
@@ -87,7 +87,7 @@ class DecisionSerializer(serializers.ModelSerializer[StandingDecision]):
 
 
 class NewDecisionSerializer(serializers.Serializer[Any]):
-    action = serializers.ChoiceField(choices=StandingDecision.Action.choices)
+    action = serializers.ChoiceField(choices=[(action, action.label) for action in REVIEWERS_DECISIONS])
     words = serializers.CharField(default="", allow_blank=True, max_length=MAX_WORDS)
 
 

@@ -63,6 +63,8 @@ def count_waiting(project: Project, labeler: User, *, met: int) -> tuple[Totals,
     later: a turn hardly changes the sum of what waits and what was met, and it is the sum that is kept.
     """
     totals = get_totals(project)
+    if project.archived_at:
+        return totals, 0, 0
     plan = read_plan(project, labeler)
 
     def count_gold(ordinary: int) -> int:
@@ -90,7 +92,7 @@ def _count_open(project: Project, labeler: User, totals: Totals) -> int:
     """
     met = Assignment.objects.filter(project=project, labeler=labeler).exclude(state=Assignment.State.EXPIRED)
     met = met.exclude(kind=Assignment.Kind.REPEAT)
-    is_open = Comparison.objects.filter(pk=OuterRef("comparison")).values_list(Q(taken__lt=F("need")))
+    is_open = Comparison.objects.filter(pk=OuterRef("comparison")).values(is_open=Q(taken__lt=F("need")))
     return totals.open - met.annotate(is_open=Subquery(is_open)).filter(is_open=True).count()
 
 

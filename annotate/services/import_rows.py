@@ -47,8 +47,8 @@ def dump_row(line: int, row: Row) -> bytes:
 
 
 def count_writes(row: Row) -> int:
-    """What a row weighs where the database can take only so much at once: one, and one more for each vote."""
-    return 1 + len(row.votes) if isinstance(row, PairRow) else 1
+    """What a row weighs where the database can take only so much at once: one, and one more for gold and each vote."""
+    return 1 + bool(row.gold) + len(row.votes) if isinstance(row, PairRow) else 1
 
 
 def check_for_project(project: Project, format: str) -> Callable[[Row], None]:

@@ -21,6 +21,7 @@ from django.contrib.auth.models import User
 from django.core.files import File
 from django.db import connection, transaction
 from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 
 from annotate.exporting.files import open_private
 from annotate.importing.lines import MAX_FILE_BYTES
@@ -37,7 +38,8 @@ from models_registry import leases
 
 UPLOAD_NAME = "upload"
 MAX_ROWS_SQLITE = 50_000
-"""SQLite has one writer at a time, and a labeler's answer waits 20 s for its turn; this many rows take about 15 s."""
+"""SQLite has one writer at a time, and a labeler's answer waits 20 s for its turn, then is sent again by its page; this
+many rows take about 15 s, on a slow machine twice that."""
 
 _LINES_BETWEEN_LOOKS = 1000
 _STRAY_AFTER_S = 24 * 3600
@@ -166,7 +168,11 @@ def _check_outcome(work: Import, report: Report) -> None:
         first = report.listed[0]
         raise FileProblem(
             "bad_lines",
-            _("%(bad)d of %(all)d lines are bad, so nothing was imported. The first: line %(line)d. %(reason)s")
+            ngettext(
+                "%(bad)d of %(all)d lines is bad, so nothing was imported: line %(line)d. %(reason)s",
+                "%(bad)d of %(all)d lines are bad, so nothing was imported. The first: line %(line)d. %(reason)s",
+                report.bad_lines,
+            )
             % {"bad": report.bad_lines, "all": report.lines, "line": first["line"], "reason": first["reason"]},
         )
     if not report.good_lines:
@@ -176,4 +182,4 @@ def _check_outcome(work: Import, report: Report) -> None:
 def _explain_too_many(format: str) -> str:
     if format == Import.Format.VOTES:
         return _("The file holds more than %d pairs and votes together. Split it into several.") % MAX_ROWS_SQLITE
-    return _("The file holds more than %d rows. Split it into several.") % MAX_ROWS_SQLITE
+    return _("The file holds more than %d rows (a known answer is one more). Split it into several.") % MAX_ROWS_SQLITE

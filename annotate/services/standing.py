@@ -28,13 +28,14 @@ MAX_WORDS = 2000
 _MOST_DELAY = 6
 """Pairs that a labeler may still get when the test has decided: so that the pause does not name its pair."""
 
-_FROM: dict[str, tuple[str | None, ...]] = {
+_FROM: dict[Action, tuple[str | None, ...]] = {
     Action.QUALIFIED: (None,),
     Action.PAUSED: (None, Action.QUALIFIED, Action.REINSTATED),
     Action.UPHELD: (Action.APPEALED,),
     Action.REINSTATED: StandingDecision.PAUSING,
 }
 """What a reviewer may decide: after which newest decision it makes sense."""
+REVIEWERS_DECISIONS = tuple(_FROM)
 
 
 class PausedError(JudgmentError):
@@ -118,7 +119,7 @@ def list_possible(project: Project, labeler: User) -> list[StandingDecision.Acti
     if not can_label(labeler, project) or can_review(labeler, project):
         return []
     decision = find_decision(project, labeler)
-    return [Action(action) for action, after in _FROM.items() if (decision.action if decision else None) in after]
+    return [action for action, after in _FROM.items() if (decision.action if decision else None) in after]
 
 
 def _decide(

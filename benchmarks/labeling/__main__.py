@@ -30,7 +30,7 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--database", nargs="*", choices=DATABASES, default=DATABASES)
     parser.add_argument("--comparisons", nargs="*", type=int, default=[10_000, 1_000_000])
     parser.add_argument("--labelers", type=int, default=200)
-    parser.add_argument("--think", type=float, default=10.0, help="mean pause before an answer, seconds")
+    parser.add_argument("--think", type=float, default=20.0, help="mean pause before an answer, seconds")
     parser.add_argument("--minutes", type=float, default=2.0, help="length of a window")
     parser.add_argument("--repeats", type=int, default=3, help="windows a trial; the tables show their medians")
     parser.add_argument("--kills", type=int, default=100, help="of the web server, at the least number of comparisons")

@@ -97,7 +97,7 @@ def test_the_order_of_responses_does_not_tell_the_winner(project: Project) -> No
 def test_any_bad_line_keeps_the_whole_file_out(project: Project) -> None:
     work = run(project, make_lines(50) + b"not json\n" + make_lines(50, start=50))
     assert work.state == WorkState.FAILED and work.cause_code == "bad_lines"
-    assert "1 of 101 lines are bad" in work.cause and "line 51" in work.cause
+    assert "1 of 101 lines is bad" in work.cause and "line 51" in work.cause
     assert work.report["problems"] == {"not_json": 1} and work.report["listed"][0]["line"] == 51
     assert is_empty(project)
 

@@ -89,7 +89,7 @@ def test_a_second_time_brings_nothing(tmp_path: Path, project: Project) -> None:
 
 def test_votes_are_never_put_into_a_persons_name(tmp_path: Path, project: Project) -> None:
     User.objects.create_user("worker-7", password="a password of theirs")
-    with pytest.raises(CommandError, match=r"1 of 1 lines are bad.*line 1.*worker-7 is the account of a person"):
+    with pytest.raises(CommandError, match=r"1 of 1 lines is bad.*line 1.*worker-7 is the account of a person"):
         bring(tmp_path, project, PAIR)
     assert not Judgment.objects.exists()
 

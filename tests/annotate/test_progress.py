@@ -120,3 +120,10 @@ def test_undo_finds_the_last_standing_answer_behind_many_that_were_taken_back(
     assert find_undoable(project, labeler) == first
     undo_judgment(labeler=labeler, project=project)
     assert find_undoable(project, labeler) is None
+
+
+def test_nothing_is_left_in_an_archived_project(dozen: list[Comparison], labeler: User, project: Project) -> None:
+    vote(labeler, project)
+    project.archived_at = datetime.now(UTC)
+    project.save()
+    assert (measure_progress(project, labeler).done_by_me, measure_progress(project, labeler).left_for_me) == (1, 0)

@@ -66,7 +66,7 @@ def test_import_command_says_what_is_wrong(admin: User, project: Project, tmp_pa
     bad.write_text('{"prompt": "a"}\n')
     out = io.StringIO()
     options: dict[str, Any] = {"project": project.slug, "format": "pairs", "stdout": out}
-    with pytest.raises(CommandError, match="1 of 1 lines are bad"):
+    with pytest.raises(CommandError, match="1 of 1 lines is bad"):
         call_command("import_comparisons", bad, **options)
     assert "line 1: The line has neither 'responses' nor 'chosen'" in out.getvalue()
     with pytest.raises(CommandError, match=r"missing\.jsonl cannot be read: No such file"):

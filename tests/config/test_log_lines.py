@@ -237,3 +237,13 @@ def wait_for_line(path: Path, words: str) -> None:
     while words not in path.read_text():
         assert time.monotonic() < deadline, path.read_text()[-3000:]
         time.sleep(0.1)
+
+
+def test_a_page_that_is_not_for_its_asker_is_one_line_without_a_traceback() -> None:
+    refused = logging.makeLogRecord({"msg": "Forbidden", "exc_info": (ValueError, ValueError("x"), None)})
+    broken = logging.makeLogRecord(dict(refused.__dict__))
+    refused.status_code, broken.status_code = 403, 500
+    (check,) = build_logging("text", "INFO")["handlers"]["console"]["filters"]
+    keeps = build_logging("text", "INFO")["filters"][check]["callback"]
+    assert keeps(refused) and keeps(broken)
+    assert refused.exc_info is None and broken.exc_info
