@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from django.contrib.auth.models import User
-from django.db.models import Exists, F, Min, OuterRef, Q, QuerySet
+from django.db.models import Exists, Min, OuterRef, Q, QuerySet
 
 from annotate.models import Assignment, Choice, DatasetVersion, DatasetVersionJudgment, Judgment, Project
 from annotate.selectors.gold import map_as_if_frozen
-from annotate.selectors.pair_words import Contents
+from annotate.selectors.pair_words import match_words
 from annotate.selectors.shown_pair import ShownPair, describe_pair
 from models_registry.models import WorkState
 
@@ -48,13 +48,8 @@ def list_answers(project: Project, labeler: User, *, words: str = "", answer: st
     elif answer:
         answers = answers.filter(side=Choice(answer).side, grade=Choice(answer).grade)
     if words:
-        answers = answers.alias(dialogue=Contents(F("comparison__prompt__messages"))).filter(
-            Q(dialogue__icontains=words)
-            | Q(comparison__response_a__text__icontains=words)
-            | Q(comparison__response_b__text__icontains=words)
-            | Q(rationale__icontains=words)
-            | Q(skip_reason__icontains=words)
-        )
+        own_words = Q(rationale__icontains=words) | Q(skip_reason__icontains=words)
+        answers = answers.filter(match_words(words, "comparison__") | own_words)
     pair = "assignment__comparison__"
     related = (f"{pair}prompt", f"{pair}response_a", f"{pair}response_b", "rewrite")
     return answers.select_related(*related).order_by("-pk")

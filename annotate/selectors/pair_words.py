@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from django.db.models import F, Func, Q, QuerySet, TextField
+from django.db.models.lookups import IContains
 
 from annotate.models import Comparison
 
@@ -24,6 +25,10 @@ class Contents(Func):
 
 def hold_words(pairs: QuerySet[Comparison], words: str) -> QuerySet[Comparison]:
     """Those whose prompt or responses hold the words, in any case (on SQLite of Latin letters alone)."""
-    return pairs.alias(dialogue=Contents(F("prompt__messages"))).filter(
-        Q(dialogue__icontains=words) | Q(response_a__text__icontains=words) | Q(response_b__text__icontains=words)
-    )
+    return pairs.filter(match_words(words))
+
+
+def match_words(words: str, pair: str = "") -> Q:
+    """The condition of hold_words for rows that reach the pair by ``pair``, such as ``comparison__``."""
+    texts = [Q((f"{pair}{name}__text__icontains", words)) for name in ("response_a", "response_b")]
+    return Q(IContains(Contents(F(f"{pair}prompt__messages")), words)) | texts[0] | texts[1]
