@@ -134,6 +134,7 @@ MATRIX: dict[str, Row] = {
     "run_detail": Row("admin", "GET", "run"),
     "run_status": Row("admin", "GET", "run"),
     "run_metrics": Row("admin", "GET", "run"),
+    "run_metrics_csv": Row("admin", "GET", "run"),
     "run_log": Row("admin", "GET", "run"),
     "run_cancel": Row("admin", "POST", "run"),
     "run_retry": Row("admin", "POST", "run"),

@@ -52,6 +52,7 @@ class RunMetric(models.Model):
     run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="metrics")
     step = models.PositiveIntegerField()
     values = models.JSONField()
+    at = models.DateTimeField(null=True, help_text="When it was filed; not known of rows from before this was noted.")
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["run", "step"], name="one_metric_row_per_step")]
@@ -59,6 +60,24 @@ class RunMetric(models.Model):
 
     def __str__(self) -> str:
         return f"{self.run} step {self.step}"
+
+
+class MetricSpan(models.Model):
+    """The rows of ``width`` steps from ``start`` on as one, so that long curves are read quickly: curve_levels.py."""
+
+    run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="spans")
+    width = models.PositiveIntegerField()
+    start = models.PositiveIntegerField()
+    last = models.PositiveIntegerField(help_text="The last step that has a row.")
+    rows = models.PositiveIntegerField()
+    at = models.FloatField(null=True, help_text="When the last row was filed, in seconds since 1970.")
+    values = models.JSONField(help_text="Of each metric: how many values, mean, lowest, highest.")
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["run", "width", "start"], name="one_metric_span_per_start")]
+
+    def __str__(self) -> str:
+        return f"{self.run} steps {self.start} to {self.start + self.width - 1}"
 
 
 class TokenPreview(LeasedWork):

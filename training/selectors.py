@@ -2,27 +2,42 @@
 
 from __future__ import annotations
 
-import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 from django.db.models import Q, QuerySet
 
 from annotate.models import Comparison, DatasetVersion, Judgment, Response, ResponseScore, SamplingJob
 from models_registry.models import ModelVersion, WorkState
+from training import curve_levels
+from training.curve_levels import Span, Spread
 from training.models import Run
 
-MAX_POINTS = 500
+MAX_POINTS = 600
+"""Of a curve, where nothing else is asked for: about one a pixel of a chart."""
+SINGLE_SHARE = 2
+"""Up to so many times the points that are asked for, single steps are given as they are."""
 MAX_USES = 20
 LAST_ROWS = 200
 
 
 @dataclass(frozen=True)
 class MetricSeries:
-    """Curves over common steps: ``values[name][i]`` belongs to ``steps[i]``, None where that step has no such value."""
+    """Curves over common steps: ``values[name][i]`` belongs to ``steps[i]``, None where that step has no such value.
+
+    Of long runs a point stands for ``width`` steps, the last of which that has a row is in ``steps``: ``counts`` rows,
+    their mean, and in ``lows`` and ``highs`` (empty where ``width`` is 1) their ends. ``times``: seconds since 1970.
+    """
 
     steps: list[int]
     values: dict[str, list[float | None]]
+    width: int = 1
+    counts: list[int] = field(default_factory=list)
+    times: list[float | None] = field(default_factory=list)
+    lows: dict[str, list[float | None]] = field(default_factory=dict)
+    highs: dict[str, list[float | None]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -80,24 +95,62 @@ def list_comparable_runs(run: Run) -> QuerySet[Run]:
     return others.alias(other_data=~Q(dataset_version=run.dataset_version)).order_by("other_data", "-created_at", "-pk")
 
 
-def get_metric_series(*, run: Run, after: int = -1, max_points: int = MAX_POINTS) -> MetricSeries:
-    """The run's curves after step ``after``, thinned to about ``max_points`` points; evaluations are all kept."""
-    rows = list(run.metrics.filter(step__gt=after).order_by("step").values_list("step", "values"))
-    return _make_series(_thin(rows, max_points))
+def get_metric_series(
+    *, run: Run, first: int = 0, last: int | None = None, points: int = MAX_POINTS, width: int = 0
+) -> MetricSeries:
+    """The run's curves from step ``first`` to ``last``, in about ``points`` points, wider ones at the ends kept whole.
+
+    ``width`` asks for points of so many steps, as those already known; other ones come where that were far too many.
+    """
+    newest = run.metrics.order_by("-step").values_list("step", flat=True).first()
+    last = (newest or 0) if last is None else min(last, newest or 0)
+    span = max(0, last - first + 1)
+    if not width or span > width * points * SINGLE_SHARE:
+        within = run.metrics.filter(step__gte=first, step__lte=last).order_by()
+        is_few = within[: SINGLE_SHARE * points + 1].count() <= SINGLE_SHARE * points
+        width = 1 if is_few else curve_levels.choose_width(span, points)
+    level = curve_levels.choose_level(width)
+    spans = curve_levels.read_level(run, level, *curve_levels.cover(first, last, width)) if span else []
+    return _make_series(curve_levels.fold(spans, width), width)
 
 
 def get_last_metrics(*, run: Run, count: int = LAST_ROWS) -> MetricSeries:
     """The end of the run's curves: cheap however long the run is, so a page may ask every two seconds."""
-    rows = list(run.metrics.order_by("-step").values_list("step", "values")[:count])
-    return _make_series(rows[::-1])
+    start = run.metrics.order_by("-step").values_list("step", flat=True)[count - 1 : count].first() or 0
+    return get_metric_series(run=run, first=start, width=1)
 
 
-def _make_series(rows: list[tuple[int, dict[str, Any]]]) -> MetricSeries:
-    names = sorted({name for _step, values in rows for name, value in values.items() if _is_number(value)})
+def list_metric_names(run: Run) -> list[str]:
+    return sorted(get_metric_series(run=run).values)
+
+
+def iterate_metrics(run: Run) -> Iterator[tuple[int, datetime | None, dict[str, Any]]]:
+    """Every row in the order of steps, without holding them all."""
+    yield from run.metrics.order_by("step").values_list("step", "at", "values").iterator(chunk_size=2000)
+
+
+def _make_series(spans: Sequence[Span], width: int) -> MetricSeries:
+    names = sorted({name for span in spans for name in span.values})
+
+    def list_columns(which: int) -> dict[str, list[float | None]]:
+        return {name: [_shorten(span.values.get(name), which, width) for span in spans] for name in names}
+
     return MetricSeries(
-        steps=[step for step, _values in rows],
-        values={name: [_read_number(values.get(name)) for _step, values in rows] for name in names},
+        steps=[span.last for span in spans],
+        values=list_columns(1),
+        width=width,
+        counts=[span.rows for span in spans],
+        times=[span.at and round(span.at) for span in spans],
+        lows=list_columns(2) if width > 1 else {},
+        highs=list_columns(3) if width > 1 else {},
     )
+
+
+def _shorten(spread: Spread | None, which: int, width: int) -> float | None:
+    """Of several steps six digits, more than a mean deserves; a single value as it was logged."""
+    if spread is None:
+        return None
+    return spread[which] if width == 1 else float(f"{spread[which]:.6g}")
 
 
 def count_votes(dataset_version: DatasetVersion) -> Votes:
@@ -142,23 +195,3 @@ def _describe_step(model: ModelVersion) -> LineageStep:
     if run is None:
         return LineageStep(model, None, None, None)
     return LineageStep(model, run, run.dataset_version, count_votes(run.dataset_version))
-
-
-def _thin(rows: list[tuple[int, dict[str, Any]]], max_points: int) -> list[tuple[int, dict[str, Any]]]:
-    stride = math.ceil(len(rows) / max_points)
-    if stride <= 1:
-        return rows
-    last = len(rows) - 1
-    return [
-        row
-        for number, row in enumerate(rows)
-        if number % stride == 0 or number == last or any(name.startswith("eval_") for name in row[1])
-    ]
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def _read_number(value: Any) -> float | None:
-    return float(value) if _is_number(value) else None

@@ -6,7 +6,8 @@ import os
 import re
 import shutil
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +24,10 @@ from models_registry.models import ModelKind, ModelSource, ModelVersion
 from models_registry.services import find_free_name, place_model
 from models_registry.supervisor import ProgramJob, Supervisor
 from models_registry.work import WorkState
+from training.curve_levels import file_metrics
 from training.engine.config import ConfigErrors, TrainingConfig
 from training.engine.recipes import RECIPES, fill_in
-from training.models import Method, Run, RunMetric
+from training.models import Method, Run
 
 _CHECKPOINT = re.compile(r"step-(\d+)")
 
@@ -110,7 +112,7 @@ def train_model(work: Run, supervisor: Supervisor) -> None:
     job = ProgramJob(
         build_launch_command(),
         config,
-        on_metrics=_make_metrics_hook(work),
+        on_metrics=partial(file_metrics, work),
         find_progress=lambda: max([0, *(step for _epoch, step in _list_checkpoints(work))]),
     )
     result = supervisor.run(job, work.attempt_folder)
@@ -204,23 +206,6 @@ def _find_resumable(work: Run) -> str | None:
     """The newest earlier attempt with a checkpoint."""
     epochs = [epoch for epoch, _step in _list_checkpoints(work) if epoch < work.epoch]
     return str(work.folder / f"attempt-{max(epochs)}") if epochs else None
-
-
-def _make_metrics_hook(work: Run) -> Callable[[list[dict[str, Any]]], None]:
-    def file_metrics(lines: list[dict[str, Any]]) -> None:
-        """Several lines of one step (training, evaluation) become one row; a step done again is overwritten."""
-        by_step: dict[int, dict[str, Any]] = {}
-        for line in lines:
-            values = {name: value for name, value in line.items() if name != "step"}
-            by_step.setdefault(int(line["step"]), {}).update(values)
-        known = RunMetric.objects.filter(run=work, step__in=by_step).values_list("step", "values")
-        rows = [RunMetric(run=work, step=step, values=old | by_step.pop(step)) for step, old in known]
-        rows += [RunMetric(run=work, step=step, values=values) for step, values in by_step.items()]
-        RunMetric.objects.bulk_create(
-            rows, batch_size=400, update_conflicts=True, unique_fields=["run", "step"], update_fields=["values"]
-        )
-
-    return file_metrics
 
 
 def _register_result(work: Run, result: dict[str, Any], facts: dict[str, Any]) -> None:

@@ -10,6 +10,7 @@ urlpatterns = [
     path("runs/<int:pk>/", runs.show_run, name="run_detail"),
     path("runs/<int:pk>/status/", runs.show_run_status, name="run_status"),
     path("runs/<int:pk>/metrics.json", runs.read_metrics, name="run_metrics"),
+    path("runs/<int:pk>/metrics.csv", runs.read_metrics_csv, name="run_metrics_csv"),
     path("runs/<int:pk>/log.txt", runs.read_log, name="run_log"),
     path("runs/<int:pk>/cancel/", runs.cancel_run, name="run_cancel"),
     path("runs/<int:pk>/retry/", runs.retry_run, name="run_retry"),

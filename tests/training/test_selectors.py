@@ -41,16 +41,8 @@ def test_series_share_their_steps(launch: Launch) -> None:
 def test_series_after_a_step(launch: Launch) -> None:
     run = launch()
     add_metrics(run, 5)
-    assert get_metric_series(run=run, after=2).steps == [3, 4]
-    assert get_metric_series(run=run, after=4).steps == []
-
-
-def test_series_are_thinned_but_keep_evaluations_and_the_end(launch: Launch) -> None:
-    run = launch()
-    add_metrics(run, 1000, eval_every=333)
-    series = get_metric_series(run=run, max_points=100)
-    assert 100 <= len(series.steps) <= 105
-    assert {0, 333, 666, 999} <= set(series.steps)
+    assert get_metric_series(run=run, first=3).steps == [3, 4]
+    assert get_metric_series(run=run, first=5).steps == []
 
 
 def test_lineage_walks_back_to_votes_and_forward_to_samples(

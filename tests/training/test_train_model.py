@@ -14,6 +14,7 @@ from models_registry.models import ModelVersion
 from models_registry.selectors import list_models
 from tests.tiny_models import make_tiny_policy
 from training import services
+from training.curve_levels import file_metrics
 from training.models import Run, RunMetric
 
 Launch = Callable[..., Run]
@@ -44,19 +45,13 @@ def test_cancelled_run_goes_on_from_its_checkpoint_to_the_registry(
 ) -> None:
     make_tiny_policy(base_model.folder)
     run = launch(values=TINY)
-    make_hook = services._make_metrics_hook
 
-    def make_cancelling_hook(work: Run) -> Callable[[list[dict[str, Any]]], None]:
-        file_metrics = make_hook(work)
+    def file_and_cancel(work: Run, lines: list[dict[str, Any]]) -> None:
+        file_metrics(work, lines)
+        if any(line["step"] >= 3 for line in lines):
+            leases.request_cancel(work)
 
-        def file_and_cancel(lines: list[dict[str, Any]]) -> None:
-            file_metrics(lines)
-            if any(line["step"] >= 3 for line in lines):
-                leases.request_cancel(work)
-
-        return file_and_cancel
-
-    monkeypatch.setattr(services, "_make_metrics_hook", make_cancelling_hook)
+    monkeypatch.setattr("training.services.file_metrics", file_and_cancel)
     assert tasks.run_next("gpu")
     run.refresh_from_db()
     assert run.state == "cancelled", run.cause + run.log_tail
@@ -64,7 +59,7 @@ def test_cancelled_run_goes_on_from_its_checkpoint_to_the_registry(
     left_off = run.step
 
     services.retry_run(run=run)
-    monkeypatch.setattr(services, "_make_metrics_hook", make_hook)
+    monkeypatch.setattr("training.services.file_metrics", file_metrics)
     assert tasks.run_next("gpu")
     run.refresh_from_db()
     assert (run.state, run.epoch) == ("finished", 2), run.cause + run.log_tail
@@ -95,9 +90,8 @@ def test_cancelled_run_goes_on_from_its_checkpoint_to_the_registry(
 
 def test_metrics_of_one_step_are_merged_and_done_again_overwritten(launch: Launch) -> None:
     run = launch()
-    file_metrics = services._make_metrics_hook(run)
-    file_metrics([{"step": 1, "loss": 0.9}, {"step": 1, "eval_loss": 0.8}, {"step": 2, "loss": 0.7}])
-    file_metrics([{"step": 2, "loss": 0.6}, {"step": 3, "loss": 0.5}])
+    file_metrics(run, [{"step": 1, "loss": 0.9}, {"step": 1, "eval_loss": 0.8}, {"step": 2, "loss": 0.7}])
+    file_metrics(run, [{"step": 2, "loss": 0.6}, {"step": 3, "loss": 0.5}])
     rows = dict(RunMetric.objects.filter(run=run).values_list("step", "values"))
     assert rows == {1: {"loss": 0.9, "eval_loss": 0.8}, 2: {"loss": 0.6}, 3: {"loss": 0.5}}
 

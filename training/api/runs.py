@@ -6,7 +6,7 @@ from typing import Any
 
 from django.db.models import QuerySet
 from django.shortcuts import get_object_or_404
-from drf_spectacular.utils import OpenApiParameter, extend_schema, extend_schema_view
+from drf_spectacular.utils import extend_schema, extend_schema_view
 from rest_framework import generics, serializers, status
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -89,12 +89,34 @@ class RecipeSerializer(serializers.Serializer[Any]):
 
 
 class MetricsSerializer(serializers.Serializer[Any]):
-    """``values[name][i]`` belongs to ``steps[i]``; another ``attempt`` means that some steps were done again."""
+    """``values[name][i]`` belongs to ``steps[i]``; another ``attempt`` means that some steps were done again.
+
+    Where ``width`` is above 1, a point stands for so many steps, of which ``counts`` have values: ``values`` are their
+    means, ``lows`` and ``highs`` their ends. ``times``: when the last of them was filed, in seconds since 1970.
+    """
 
     attempt = serializers.IntegerField()
     over = serializers.BooleanField()
+    width = serializers.IntegerField()
     steps = serializers.ListField(child=serializers.IntegerField())
+    counts = serializers.ListField(child=serializers.IntegerField())
+    times = serializers.ListField(child=serializers.FloatField(allow_null=True))
     values = serializers.DictField(child=serializers.ListField(child=serializers.FloatField(allow_null=True)))
+    lows = serializers.DictField(child=serializers.ListField(child=serializers.FloatField(allow_null=True)))
+    highs = serializers.DictField(child=serializers.ListField(child=serializers.FloatField(allow_null=True)))
+
+
+class MetricsWindowSerializer(StrictSerializer[Any]):
+    """Which part of the curves, and how fine."""
+
+    after = serializers.IntegerField(min_value=-1, max_value=2**31 - 2, default=-1, help_text="Only steps above it.")
+    last = serializers.IntegerField(min_value=0, max_value=2**31 - 1, required=False, help_text="Only steps up to it.")
+    points = serializers.IntegerField(
+        min_value=50,
+        max_value=2000,
+        default=selectors.MAX_POINTS,
+        help_text="About so many; up to twice as many steps.",
+    )
 
 
 @extend_schema_view(get=extend_schema(tags=["runs"], description="All runs, newest first."))
@@ -168,21 +190,17 @@ class RunRetryView(APIView):
 class RunMetricsView(APIView):
     permission_classes = [IsAdmin]
 
-    @extend_schema(
-        parameters=[OpenApiParameter("after", int, description="Only steps above this one.")],
-        responses=MetricsSerializer,
-        tags=["runs"],
-    )
+    @extend_schema(parameters=[MetricsWindowSerializer], responses=MetricsSerializer, tags=["runs"])
     def get(self, request: Request, pk: int) -> Response:
-        """The curves of a run; of long runs about 500 points, with every evaluation."""
+        """The curves of a run, or of a part of it; of long runs means, lowest and highest values of several steps."""
         run = get_object_or_404(Run, pk=pk)
-        after = serializers.IntegerField(min_value=-1, max_value=2**31 - 1, default=-1)
-        try:
-            step = after.run_validation(request.query_params.get("after", -1))
-        except serializers.ValidationError as error:
-            raise serializers.ValidationError({"after": error.detail}) from error
-        series = selectors.get_metric_series(run=run, after=step)
-        return Response({"attempt": run.epoch, "over": run.is_over, "steps": series.steps, "values": series.values})
+        asked = MetricsWindowSerializer(data=request.query_params.dict())
+        asked.is_valid(raise_exception=True)
+        window = asked.validated_data
+        series = selectors.get_metric_series(
+            run=run, first=window["after"] + 1, last=window.get("last"), points=window["points"]
+        )
+        return Response({"attempt": run.epoch, "over": run.is_over, **vars(series)})
 
 
 def _answer_with(run: Run) -> Response:

@@ -141,7 +141,9 @@ def _read_line(key: str, series: MetricSeries) -> list[tuple[int, float]]:
         if value is not None and math.isfinite(value)
     ]
     if not key.startswith("eval_"):
-        line = list(zip((step for step, _value in line), smooth([value for _step, value in line]), strict=True))
+        line = list(
+            zip((step for step, _value in line), smooth([value for _step, value in line], [1] * len(line)), strict=True)
+        )
     stride = -(-len(line) // MOST_POINTS) or 1
     return [point for at, point in enumerate(line) if at % stride == 0 or at == len(line) - 1]
 

@@ -5,17 +5,22 @@ Everything here is pure: rows and dictionaries in, words and numbers for the tem
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from django.utils.translation import gettext as _
 
+from training.curve_levels import pick_numbers
 from training.engine.config import METHODS
 from training.selectors import MetricSeries
 
 TABLE_ROWS = 100
 """A table of more rows is read by nobody; the curves and the JSON hold them all."""
+
+SMOOTHED_SHARE = 0.05
+"""Of a curve's rows that a running mean looks back on; the page's slider begins there."""
 
 TRAIN_LOOK = "border-primary"
 EVAL_LOOK = "border-dashed border-accent"
@@ -32,6 +37,8 @@ class Curve:
     label: str
     look: str
     smooth: bool = False
+    of: str = ""
+    """The number of the run, where several are drawn together."""
 
 
 @dataclass(frozen=True)
@@ -181,14 +188,29 @@ def list_figures(rows: Sequence[Metric]) -> list[Figure]:
     return figures
 
 
-def smooth(values: Sequence[float]) -> list[float]:
-    """Running means over about a twentieth of the curve, as static/js/charts.js draws them."""
-    past = 1 - 1 / min(20, max(2, round(len(values) / 20)))
+def smooth(values: Sequence[float], counts: Sequence[int]) -> list[float]:
+    """Running means over a twentieth of the curve, as static/js/curve_source.js draws them; a value of many rows weighs
+    as much as they would one by one."""
+    past = 1 - 1 / max(1, SMOOTHED_SHARE * sum(counts))
     means, mean, weight = [], 0.0, 0.0
-    for value in values:
-        mean, weight = past * mean + (1 - past) * value, past * weight + (1 - past)
+    for value, count in zip(values, counts, strict=True):
+        kept = past**count
+        mean, weight = kept * mean + (1 - kept) * value, kept * weight + (1 - kept)
         means.append(mean / weight)
     return means
+
+
+def write_csv(names: Sequence[str], rows: Iterable[tuple[int, datetime | None, Metric]]) -> Iterator[str]:
+    """A head and a line for each step; empty where it has no such value."""
+    yield ",".join(["step", "filed_at", *names]) + "\r\n"
+    for step, at, values in rows:
+        numbers = dict(pick_numbers(values))
+        cells = [
+            str(step),
+            at.isoformat() if at else "",
+            *(repr(numbers[name]) if name in numbers else "" for name in names),
+        ]
+        yield ",".join(cells) + "\r\n"
 
 
 def tabulate_metrics(rows: Sequence[Metric]) -> MetricTable:

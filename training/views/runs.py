@@ -7,10 +7,11 @@ from zlib import crc32
 
 from django.contrib import messages
 from django.core.paginator import Paginator
-from django.http import FileResponse, HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
+from django.http import FileResponse, HttpRequest, HttpResponse, HttpResponseBase, JsonResponse, StreamingHttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
+from django.views.decorators.gzip import gzip_page
 from django.views.decorators.http import require_POST, require_safe
 
 from annotate.permissions import admin_required, get_labeler
@@ -75,11 +76,35 @@ def show_run_status(request: HttpRequest, pk: int) -> HttpResponse:
 @admin_required
 @require_safe
 @never_cache
+@gzip_page
 def read_metrics(request: HttpRequest, pk: int) -> HttpResponse:
-    """JSON for the curves: what came after step ``after``. Another ``attempt`` means: some steps were done again."""
+    """JSON for the curves: what came ``after`` a step, or from ``first`` to ``last``, in about ``points`` points.
+
+    Another ``attempt`` means that some steps were done again, another ``width`` than the one asked for that points of
+    so few steps would be too many: then all has to be asked for anew.
+    """
     run = get_object_or_404(Run, pk=pk)
-    series = selectors.get_metric_series(run=run, after=_read_step(request.GET.get("after", "")))
-    return JsonResponse({"attempt": run.epoch, "over": run.is_over, "steps": series.steps, "values": series.values})
+    read = {name: _read_number(request.GET.get(name, "")) for name in ("after", "first", "last", "points", "width")}
+    first = read["first"] if read["after"] is None else read["after"] + 1
+    width = read["width"] or 0
+    series = selectors.get_metric_series(
+        run=run,
+        first=first or 0,
+        last=read["last"],
+        points=min(max(read["points"] or selectors.MAX_POINTS, 50), 2000),
+        width=width if width.bit_count() == 1 else 0,
+    )
+    return JsonResponse({"attempt": run.epoch, "over": run.is_over, **vars(series)})
+
+
+@admin_required
+@require_safe
+def read_metrics_csv(request: HttpRequest, pk: int) -> StreamingHttpResponse:
+    """Every value of a run as a file: a row for each step."""
+    run = get_object_or_404(Run, pk=pk)
+    lines = curves.write_csv(selectors.list_metric_names(run), selectors.iterate_metrics(run))
+    headers = {"Content-Disposition": f'attachment; filename="run-{run.pk}-metrics.csv"'}
+    return StreamingHttpResponse(lines, content_type="text/csv; charset=utf-8", headers=headers)
 
 
 @admin_required
@@ -143,5 +168,5 @@ def _describe_end(run: Run) -> dict[str, Any]:
     }
 
 
-def _read_step(text: str) -> int:
-    return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else -1
+def _read_number(text: str) -> int | None:
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else None
