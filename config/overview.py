@@ -9,7 +9,8 @@ from django.db.models import QuerySet
 
 from annotate.models import Comparison, DatasetVersion, Judgment, Project
 from annotate.permissions import projects_for
-from models_registry.models import ModelVersion, WorkState
+from models_registry.models import WorkState
+from models_registry.selectors import list_usable
 from training.models import Run
 
 
@@ -32,7 +33,7 @@ def describe_house(user: User) -> House:
         "votes": Judgment.objects.filter(action=Judgment.Action.VOTE, superseded_by=None).count(),
         "datasets": DatasetVersion.objects.filter(state=WorkState.FINISHED).count(),
         "runs": Run.objects.count(),
-        "models": ModelVersion.objects.exclude(ready_at=None).count(),
+        "models": list_usable().count(),
     }
-    runs = list(Run.objects.select_related("base_model", "dataset_version__project")[:5])
+    runs = list(Run.objects.filter(archived_at=None).select_related("base_model", "dataset_version__project")[:5])
     return House(projects=projects, counts=counts, runs=runs)

@@ -8,11 +8,23 @@ from django.conf import settings
 from django.core.validators import RegexValidator
 from django.db import models
 from django.db.models import Q
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
+from models_registry.archivable import Archivable
 from models_registry.work import LeasedWork, WorkState
 
-__all__ = ["LeasedWork", "ModelImport", "ModelKind", "ModelVersion", "Promotion", "WorkState", "Worker"]
+__all__ = [
+    "Archivable",
+    "LeasedWork",
+    "ModelEvent",
+    "ModelImport",
+    "ModelKind",
+    "ModelVersion",
+    "Promotion",
+    "WorkState",
+    "Worker",
+]
 
 
 class ModelKind(models.TextChoices):
@@ -27,8 +39,11 @@ class ModelSource(models.TextChoices):
     RUN = "run", _("Trained here")
 
 
-class ModelVersion(models.Model):
-    """One immutable set of weights. Its files lie in ``folder``; until they do, ``ready_at`` is empty."""
+class ModelVersion(Archivable):
+    """One immutable set of weights. Its files lie in ``folder``; until they do, ``ready_at`` is empty.
+
+    The row outlives its files: ``weights_removed_at`` says when they went.
+    """
 
     name = models.CharField(max_length=100, unique=True)
     kind = models.CharField(max_length=10, choices=ModelKind, default=ModelKind.POLICY)
@@ -42,6 +57,7 @@ class ModelVersion(models.Model):
     created_by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+")
     created_at = models.DateTimeField(auto_now_add=True)
     ready_at = models.DateTimeField(null=True, blank=True)
+    weights_removed_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
         ordering = ["-created_at", "-pk"]
@@ -56,6 +72,21 @@ class ModelVersion(models.Model):
     @property
     def is_ready(self) -> bool:
         return self.ready_at is not None
+
+    @property
+    def is_usable(self) -> bool:
+        return not self.explain_unusable()
+
+    def explain_unusable(self) -> str:
+        """Why nothing new can be begun with it; empty where it can."""
+        words = ""
+        if self.weights_removed_at:
+            words = gettext("The weights of %(model)s were removed.")
+        elif self.archived_at:
+            words = gettext("%(name)s is archived. Restore it first.")
+        elif not self.is_ready:
+            words = gettext("%(model)s is not ready yet.")
+        return words % {"model": self.name, "name": self.name} if words else ""
 
 
 class ModelImport(LeasedWork):
@@ -101,6 +132,28 @@ class Promotion(models.Model):
 
     def __str__(self) -> str:
         return f"{self.alias}: {self.model or '–'}"
+
+
+class ModelEvent(models.Model):
+    """What was done to a model as a whole. Rows are added, never changed; ``by`` is nobody where a command did it."""
+
+    class Action(models.TextChoices):
+        ARCHIVED = "archived", _("Archived")
+        RESTORED = "restored", _("Restored from the archive")
+        WEIGHTS_REMOVED = "weights_removed", _("Weights removed")
+        WEIGHTS_RESTORED = "weights_restored", _("Weights put back")
+
+    model = models.ForeignKey(ModelVersion, on_delete=models.PROTECT, related_name="events")
+    action = models.CharField(max_length=20, choices=Action)
+    note = models.CharField(max_length=300, blank=True)
+    by = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.PROTECT, related_name="+")
+    at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ["-pk"]
+
+    def __str__(self) -> str:
+        return f"{self.action}: {self.model}"
 
 
 class Worker(models.Model):

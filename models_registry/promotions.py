@@ -25,8 +25,8 @@ def promote(*, model: ModelVersion, alias: str, note: str, by: User) -> Promotio
     ``alias`` and ``note`` are checked by Promotion's fields before. Locks the model's row.
     """
     model = ModelVersion.objects.select_for_update().get(pk=model.pk)
-    if not model.is_ready:
-        raise PromotionError(_("%(model)s is not ready yet.") % {"model": model.name})
+    if words := model.explain_unusable():
+        raise PromotionError(words)
     if holds(model, alias):
         raise PromotionError(_("%(model)s is %(alias)s already.") % {"model": model.name, "alias": alias})
     return Promotion.objects.create(alias=alias, kind=model.kind, model=model, note=note, by=by)

@@ -13,6 +13,11 @@ def list_models() -> QuerySet[ModelVersion]:
     return ModelVersion.objects.select_related("base", "model_import", "created_by").prefetch_related(called)
 
 
+def list_usable() -> QuerySet[ModelVersion]:
+    """Those with which something new can be begun; see ModelVersion.explain_unusable."""
+    return ModelVersion.objects.filter(ready_at__isnull=False, weights_removed_at=None, archived_at=None)
+
+
 def list_standing() -> QuerySet[Promotion]:
     """The last row of each alias and kind, where it names a model: who is called what now."""
     later = Promotion.objects.filter(alias=OuterRef("alias"), kind=OuterRef("kind"), pk__gt=OuterRef("pk"))

@@ -92,8 +92,12 @@ def cancel_import(*, model_import: ModelImport) -> None:
     leases.request_cancel(model_import)
 
 
+@transaction.atomic
 def retry_import(*, model_import: ModelImport) -> None:
-    """Raises leases.CannotRetry unless it failed or was cancelled."""
+    """Raises leases.CannotRetry unless it failed or was cancelled, and where its model is archived."""
+    hold_models(model_import.model)
+    if model_import.model.archived_at:
+        raise leases.CannotRetry(model_import.model.explain_unusable())
     leases.retry(model_import)
 
 
@@ -126,6 +130,18 @@ def place_model(model: ModelVersion, source: Path, facts: dict[str, Any]) -> Non
         facts=facts,
         ready_at=Now(),
     )
+
+
+def hold_models(*models: ModelVersion | None) -> None:
+    """Locks the rows of models that something is about to need, in the order of their numbers, and reads them anew.
+
+    Whoever takes weights away locks the same rows first: it sees what was begun with them, or we see that they went.
+    """
+    wanted = {model.pk: model for model in models if model}
+    rows = ModelVersion.objects.select_for_update(no_key=True).filter(pk__in=wanted).order_by("pk")
+    for row in rows:
+        for field in ("ready_at", "archived_at", "weights_removed_at"):
+            setattr(wanted[row.pk], field, getattr(row, field))
 
 
 def find_free_name(name: str) -> str:

@@ -149,6 +149,8 @@ MATRIX: dict[str, Row] = {
     "model_cancel": Row("admin", "POST", "model"),
     "model_promote": Row("admin", "GET POST", "model"),
     "model_withdraw": Row("admin", "POST", "model"),
+    "archive": Row("admin", "GET POST", "archivable"),
+    "archive_restore": Row("admin", "POST", "archivable"),
     "api_project_list": Row("person", "GET", admins="POST"),
     "api_project_detail": Row("member", "GET", "project", leads="PATCH"),
     "api_member_list": Row("lead", "GET POST", "project"),
@@ -196,6 +198,7 @@ MATRIX: dict[str, Row] = {
     "api_model_list": Row("admin", "GET POST"),
     "api_model_detail": Row("admin", "GET", "model"),
     "api_model_promotions": Row("admin", "GET POST", "model"),
+    "api_archive": Row("admin", "GET POST DELETE", "archivable"),
     "api_model_win_rates": Row("admin", "GET", "reward"),
 }
 
@@ -228,6 +231,7 @@ def world(
         "person": (outsider.pk,),
         "model": (base.pk,),
         "reward": (reward.pk,),
+        "archivable": ("datasets", dataset.pk),
         "model_import": (make_import(base).model.pk,),
         "dataset": (dataset.pk,),
         "file": (dataset.pk, "train"),

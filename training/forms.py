@@ -19,6 +19,7 @@ from django.utils.translation import gettext_lazy
 
 from annotate.models import DatasetVersion
 from models_registry.models import ModelKind, ModelVersion, WorkState
+from models_registry.selectors import list_usable
 from models_registry.stored_texts import translate_stored
 from training.engine.config import METHODS, ConfigErrors, Setting, TrainingConfig, list_settings
 from training.engine.recipes import RECIPES, Recipe, list_recipes
@@ -87,8 +88,9 @@ class SettingGroup:
 
 
 def list_usable_datasets() -> QuerySet[DatasetVersion]:
-    """Frozen, and with at least one pair to learn from."""
-    return DatasetVersion.objects.filter(state=WorkState.FINISHED, train_rows__gt=0).select_related("project")
+    """Frozen, not put away, and with at least one pair to learn from."""
+    usable = DatasetVersion.objects.filter(state=WorkState.FINISHED, train_rows__gt=0, archived_at=None)
+    return usable.select_related("project")
 
 
 def list_recipe_choices(method: str) -> list[tuple[str, str]]:
@@ -98,8 +100,8 @@ def list_recipe_choices(method: str) -> list[tuple[str, str]]:
 
 def list_usable_bases(method: str) -> QuerySet[ModelVersion]:
     """Models whose files are there; a policy is made of a policy, a reward model of either kind."""
-    ready = ModelVersion.objects.exclude(ready_at=None)
-    return ready if method == Method.REWARD else ready.filter(kind=ModelKind.POLICY)
+    usable = list_usable()
+    return usable if method == Method.REWARD else usable.filter(kind=ModelKind.POLICY)
 
 
 def propose_name(method: str, base: ModelVersion | None, mark: str = "") -> str:

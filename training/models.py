@@ -6,7 +6,7 @@ from django.db import models
 from django.utils.translation import gettext_lazy as _
 
 from annotate.models import DatasetVersion
-from models_registry.models import LeasedWork, ModelVersion
+from models_registry.models import Archivable, LeasedWork, ModelVersion
 
 
 class Method(models.TextChoices):
@@ -21,7 +21,7 @@ class Method(models.TextChoices):
     ARPO = "arpo", "ARPO"
 
 
-class Run(LeasedWork):
+class Run(LeasedWork, Archivable):
     """One training run. Its settings were checked by the engine's config; its program lives in ``attempt_folder``."""
 
     queue = "gpu"

@@ -18,7 +18,7 @@ from django.db.models import QuerySet
 from annotate.models import DatasetVersion
 from models_registry import leases
 from models_registry.models import ModelVersion, WorkState
-from models_registry.services import remove_folder
+from models_registry.services import hold_models, remove_folder
 from models_registry.supervisor import ProgramJob, Supervisor
 from training.models import TokenPreview
 from training.services import LaunchErrors, check_launch
@@ -43,6 +43,7 @@ def request_preview(
 
     Raises LaunchErrors.
     """
+    hold_models(base_model)
     config, errors = check_launch(dataset_version, base_model, method, values, recipe)
     if errors:
         raise LaunchErrors(errors)

@@ -91,7 +91,7 @@ def list_runs() -> QuerySet[Run]:
 
 def list_comparable_runs(run: Run) -> QuerySet[Run]:
     """Other runs of the same method that have begun, those on the same data first, then newest first."""
-    others = list_runs().filter(method=run.method).exclude(pk=run.pk).exclude(state=WorkState.QUEUED)
+    others = list_runs().filter(method=run.method, archived_at=None).exclude(pk=run.pk).exclude(state=WorkState.QUEUED)
     return others.alias(other_data=~Q(dataset_version=run.dataset_version)).order_by("other_data", "-created_at", "-pk")
 
 

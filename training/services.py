@@ -21,7 +21,7 @@ from annotate.services.audit import record
 from models_registry import leases
 from models_registry.inference.model_files import read_model_facts
 from models_registry.models import ModelKind, ModelSource, ModelVersion
-from models_registry.services import find_free_name, place_model
+from models_registry.services import find_free_name, hold_models, place_model
 from models_registry.supervisor import ProgramJob, Supervisor
 from models_registry.work import WorkState
 from training.curve_levels import file_metrics
@@ -57,6 +57,7 @@ def launch_run(
     What they leave out is as in the ``recipe``, else as usual. Raises LaunchErrors.
     """
     name = " ".join(name.split())
+    hold_models(base_model)
     config, errors = check_launch(dataset_version, base_model, method, values, recipe)
     if errors := errors + _check_name(name):
         raise LaunchErrors(errors)
@@ -87,8 +88,17 @@ def cancel_run(*, run: Run, by: User) -> None:
     record(AuditAction.RUN_CANCELLED, project=run.dataset_version.project, by=by, about=run)
 
 
+@transaction.atomic
 def retry_run(*, run: Run) -> None:
-    """A failed or cancelled run goes on from its newest sound checkpoint. Raises leases.CannotRetry."""
+    """A failed or cancelled run goes on from its newest sound checkpoint. Raises leases.CannotRetry.
+
+    Locks the base's row, then the run's.
+    """
+    hold_models(run.base_model)
+    if Run.objects.select_for_update(of=("self",)).get(pk=run.pk).archived_at:
+        raise leases.CannotRetry(_("%(name)s is archived. Restore it first.") % {"name": run.name})
+    if run.base_model.weights_removed_at:
+        raise leases.CannotRetry(run.base_model.explain_unusable())
     leases.retry(run)
 
 
@@ -170,8 +180,10 @@ def _check_parts(dataset_version: DatasetVersion, base_model: ModelVersion, meth
         errors.append(("dataset_version", _("%(version)s is not finished.") % {"version": dataset_version}))
     elif not dataset_version.train_rows:
         errors.append(("dataset_version", _("%(version)s has no training pairs.") % {"version": dataset_version}))
-    if not base_model.is_ready:
-        errors.append(("base_model", _("%(model)s is not ready yet.") % {"model": base_model}))
+    if dataset_version.archived_at:
+        errors.append(("dataset_version", _("%(name)s is archived. Restore it first.") % {"name": dataset_version}))
+    if unusable := base_model.explain_unusable():
+        errors.append(("base_model", unusable))
     elif method != Method.REWARD and base_model.kind != ModelKind.POLICY:
         words = {"method": Method(method).label, "model": base_model}
         errors.append(("base_model", _("%(method)s needs a policy; %(model)s is a reward model.") % words))

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from training.views import launch, models, previews, runs, win_rates
+from training.views import archive, launch, models, previews, runs, win_rates
 
 urlpatterns = [
     path("runs/", runs.list_runs, name="run_list"),
@@ -18,5 +18,7 @@ urlpatterns = [
     path("token-previews/<int:pk>/", previews.show_preview, name="preview_detail"),
     path("token-previews/<int:pk>/status/", previews.show_preview_status, name="preview_status"),
     path("models/<int:pk>/", models.show_model, name="model_detail"),
+    path("archive/<str:kind>/<int:pk>/", archive.archive, name="archive"),
+    path("archive/<str:kind>/<int:pk>/restore/", archive.restore, name="archive_restore"),
     path("models/<int:pk>/win-rates/", win_rates.show_win_rates, name="model_win_rates"),
 ]

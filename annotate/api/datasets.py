@@ -8,7 +8,7 @@ from django.db.models import QuerySet
 from django.http import FileResponse
 from django.shortcuts import get_object_or_404
 from drf_spectacular.types import OpenApiTypes
-from drf_spectacular.utils import extend_schema, extend_schema_view
+from drf_spectacular.utils import OpenApiParameter, extend_schema, extend_schema_view
 from rest_framework import generics, serializers, status
 from rest_framework.permissions import SAFE_METHODS, IsAuthenticated
 from rest_framework.request import Request
@@ -82,6 +82,8 @@ class DatasetSerializer(serializers.ModelSerializer[DatasetVersion]):
             "created_by",
             "created_at",
             "finished_at",
+            "archived_at",
+            "archive_reason",
         ]
         read_only_fields = fields
 
@@ -93,14 +95,21 @@ class LeadReads(APIView):
         return [IsAuthenticated() if self.request.method in SAFE_METHODS else IsAdmin()]
 
 
-@extend_schema_view(get=extend_schema(tags=["datasets"], description="A project's dataset versions, newest first."))
+@extend_schema_view(
+    get=extend_schema(
+        tags=["datasets"],
+        description="A project's dataset versions in use, newest first.",
+        parameters=[OpenApiParameter("archived", str, enum=["1"], description="Those alone that were put away.")],
+    )
+)
 class DatasetListView(LeadReads, generics.ListCreateAPIView[DatasetVersion]):
     serializer_class = DatasetSerializer
 
     def get_queryset(self) -> QuerySet[DatasetVersion]:
         if getattr(self, "swagger_fake_view", False):
             return DatasetVersion.objects.none()
-        return list_versions(get_led_project(self.request.user, self.kwargs["slug"])).select_related("project")
+        versions = list_versions(get_led_project(self.request.user, self.kwargs["slug"])).select_related("project")
+        return versions.filter(archived_at__isnull=self.request.query_params.get("archived") != "1")
 
     @extend_schema(request=NewDatasetSerializer, responses={202: DatasetSerializer}, tags=["datasets"])
     def post(self, request: Request, *args: Any, **kwargs: Any) -> Response:

@@ -44,6 +44,8 @@ class AuditAction(models.TextChoices):
     SAMPLING_RETRIED = "sampling_retried", _("Sampling tried again")
     RUN_LAUNCHED = "run_launched", _("Run launched")
     RUN_CANCELLED = "run_cancelled", _("Run cancelled")
+    ARCHIVED = "archived", _("Archived")
+    RESTORED = "restored", _("Restored from the archive")
 
 
 @dataclass(frozen=True)

@@ -9,10 +9,10 @@ from django.utils.translation import gettext_lazy as _
 
 from annotate.models.judging import Judgment
 from annotate.models.projects import Project
-from models_registry.models import LeasedWork
+from models_registry.models import Archivable, LeasedWork
 
 
-class DatasetVersion(LeasedWork):
+class DatasetVersion(LeasedWork, Archivable):
     """Immutable once finished. Judgments after ``judgment_cutoff`` do not count, so a rebuild gives the same bytes."""
 
     queue = "short"

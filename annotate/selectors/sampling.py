@@ -6,13 +6,14 @@ from django.db.models import Count, Exists, OuterRef, Prefetch, QuerySet
 
 from annotate.models import Comparison, Project, Prompt, Response, ResponseScore, SamplingJob, ScoringJob
 from models_registry.models import ModelVersion
+from models_registry.selectors import list_usable
 
 MAX_SHOWN = 30
 
 
 def list_ready_models(kind: str) -> QuerySet[ModelVersion]:
-    """Models of a kind whose files are there, newest first."""
-    return ModelVersion.objects.exclude(ready_at=None).filter(kind=kind)
+    """Models of a kind that can be asked, newest first."""
+    return list_usable().filter(kind=kind)
 
 
 def list_sampling_jobs(project: Project | None = None) -> QuerySet[SamplingJob]:

@@ -21,6 +21,7 @@ from annotate.services.prompts import PromptError, get_or_create_prompts
 from annotate.services.scoring import score_rows, write_rows
 from models_registry import leases
 from models_registry.models import LeasedWork, ModelKind, ModelVersion
+from models_registry.services import hold_models
 from models_registry.supervisor import ProgramJob, Supervisor
 
 MAX_PROMPTS = 1000
@@ -76,6 +77,7 @@ def start_sampling(
     """
     if project.parent_id:
         raise SamplingError("prompts", explain_axis())
+    hold_models(model_a, model_b, reward_model)
     _check_models(model_a, model_b, reward_model)
     if model_a == model_b and temperature_a == temperature_b == 0:
         raise SamplingError("temperature_b", _("One model at temperature 0 gives the same response twice."))
@@ -122,6 +124,10 @@ def cancel_sampling(*, job: SamplingJob, by: User) -> None:
 @transaction.atomic
 def retry_sampling(*, job: SamplingJob, by: User) -> None:
     """A job that failed or was cancelled waits for a worker again. Raises leases.CannotRetry."""
+    needed = [model for model in (job.model_a, job.model_b, job.reward_model) if model]
+    hold_models(*needed)
+    if gone := next((model for model in needed if model.weights_removed_at), None):
+        raise leases.CannotRetry(gone.explain_unusable())
     leases.retry(job)
     record(AuditAction.SAMPLING_RETRIED, project=job.project, by=by, about=job)
 
@@ -173,8 +179,8 @@ def _check_models(model_a: ModelVersion, model_b: ModelVersion, reward_model: Mo
     ):
         if model is None:
             continue
-        if not model.is_ready:
-            raise SamplingError(field, _("%(model)s is not ready yet.") % {"model": model})
+        if unusable := model.explain_unusable():
+            raise SamplingError(field, unusable)
         if model.kind != kind:
             words = {"model": model, "kind": kind.label.lower()}
             raise SamplingError(field, _("%(model)s is not a %(kind)s.") % words)

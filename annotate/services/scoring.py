@@ -16,6 +16,7 @@ from annotate.models import Project, Response, ResponseScore, ScoringJob
 from annotate.services.comparisons import explain_axis
 from models_registry import leases
 from models_registry.models import LeasedWork, ModelKind, ModelVersion
+from models_registry.services import hold_models
 from models_registry.supervisor import ProgramJob, Supervisor
 
 _BATCH = 400
@@ -30,8 +31,9 @@ def start_scoring(*, project: Project, model: ModelVersion, by: User) -> Scoring
     """Queues the scoring of every response of the project that ``model`` has not scored. Raises ScoringError."""
     if project.parent_id:
         raise ScoringError(explain_axis())
-    if not model.is_ready:
-        raise ScoringError(_("%(model)s is not ready yet.") % {"model": model})
+    hold_models(model)
+    if words := model.explain_unusable():
+        raise ScoringError(words)
     if model.kind != ModelKind.REWARD:
         raise ScoringError(_("%(model)s is not a reward model.") % {"model": model})
     if not _list_unscored(project, model).exists():

@@ -34,8 +34,15 @@ _ROWS_SHOWN = 3
 @never_cache
 def show_datasets(request: HttpRequest, slug: str) -> HttpResponse:
     project = get_led_project(get_labeler(request), slug)
-    page = Paginator(list_versions(project), _PER_PAGE).get_page(request.GET.get("page"))
-    return render(request, "annotate/dataset_list.html", {"project": project, "page": page})
+    archived = request.GET.get("archived") == "1"
+    listed = list_versions(project).filter(archived_at__isnull=not archived)
+    context = {
+        "project": project,
+        "page": Paginator(listed, _PER_PAGE).get_page(request.GET.get("page")),
+        "archived": archived,
+        "archived_count": list_versions(project).exclude(archived_at=None).count(),
+    }
+    return render(request, "annotate/dataset_list.html", context)
 
 
 @admin_required
@@ -65,7 +72,7 @@ def make_dataset(request: HttpRequest, slug: str) -> HttpResponse:
 @require_safe
 @never_cache
 def show_dataset(request: HttpRequest, pk: int) -> HttpResponse:
-    version = get_object_or_404(DatasetVersion.objects.select_related("project", "created_by"), pk=pk)
+    version = get_object_or_404(DatasetVersion.objects.select_related("project", "created_by", "archived_by"), pk=pk)
     require_lead(get_labeler(request), version.project)
     context = {
         "version": version,

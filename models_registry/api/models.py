@@ -54,6 +54,9 @@ class ModelSerializer(serializers.ModelSerializer[ModelVersion]):
             "created_by",
             "created_at",
             "ready_at",
+            "weights_removed_at",
+            "archived_at",
+            "archive_reason",
             "preparation",
         ]
         read_only_fields = fields
@@ -87,18 +90,20 @@ class PromotionSerializer(serializers.ModelSerializer[Promotion]):
 LIST_PARAMETERS = [
     OpenApiParameter("alias", str, description="Those alone that have this alias now."),
     OpenApiParameter("kind", str, enum=list(ModelKind.values)),
+    OpenApiParameter("archived", str, enum=["1"], description="Those alone that were put away."),
 ]
 
 
 @extend_schema_view(
-    get=extend_schema(tags=["models"], description="All models, newest first.", parameters=LIST_PARAMETERS)
+    get=extend_schema(tags=["models"], description="All models in use, newest first.", parameters=LIST_PARAMETERS)
 )
 class ModelListView(generics.ListCreateAPIView[ModelVersion]):
     permission_classes = [IsAdmin]
     serializer_class = ModelSerializer
 
     def get_queryset(self) -> QuerySet[ModelVersion]:
-        models, asked = list_models(), self.request.query_params
+        asked = self.request.query_params
+        models = list_models().filter(archived_at__isnull=asked.get("archived") != "1")
         if kind := asked.get("kind"):
             models = models.filter(kind=kind)
         if alias := asked.get("alias"):

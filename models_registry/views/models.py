@@ -28,8 +28,14 @@ from models_registry.selectors import find_demo_model, list_models, list_standin
 @require_safe
 @never_cache
 def show_models(request: HttpRequest) -> HttpResponse:
-    models = list(list_models())
-    context = {"models": models, "any_active": any(is_under_way(model) for model in models)}
+    archived = request.GET.get("archived") == "1"
+    models = list(list_models().filter(archived_at__isnull=not archived))
+    context = {
+        "models": models,
+        "any_active": any(is_under_way(model) for model in models),
+        "archived": archived,
+        "archived_count": ModelVersion.objects.exclude(archived_at=None).count(),
+    }
     template = (
         "models_registry/_model_table.html" if "HX-Request" in request.headers else "models_registry/model_list.html"
     )

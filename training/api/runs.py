@@ -6,7 +6,7 @@ from typing import Any
 
 from django.db.models import QuerySet
 from django.shortcuts import get_object_or_404
-from drf_spectacular.utils import extend_schema, extend_schema_view
+from drf_spectacular.utils import OpenApiParameter, extend_schema, extend_schema_view
 from rest_framework import generics, serializers, status
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -74,6 +74,8 @@ class RunSerializer(serializers.ModelSerializer[Run]):
             "created_at",
             "started_at",
             "finished_at",
+            "archived_at",
+            "archive_reason",
         ]
         read_only_fields = fields
 
@@ -119,13 +121,19 @@ class MetricsWindowSerializer(StrictSerializer[Any]):
     )
 
 
-@extend_schema_view(get=extend_schema(tags=["runs"], description="All runs, newest first."))
+@extend_schema_view(
+    get=extend_schema(
+        tags=["runs"],
+        description="All runs in use, newest first.",
+        parameters=[OpenApiParameter("archived", str, enum=["1"], description="Those alone that were put away.")],
+    )
+)
 class RunListView(generics.ListCreateAPIView[Run]):
     permission_classes = [IsAdmin]
     serializer_class = RunSerializer
 
     def get_queryset(self) -> QuerySet[Run]:
-        return selectors.list_runs()
+        return selectors.list_runs().filter(archived_at__isnull=self.request.query_params.get("archived") != "1")
 
     @extend_schema(request=NewRunSerializer, responses={202: RunSerializer}, tags=["runs"])
     def post(self, request: Request, *args: Any, **kwargs: Any) -> Response:

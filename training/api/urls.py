@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from training.api import previews, runs, win_rates
+from training.api import archive, previews, runs, win_rates
 
 urlpatterns = [
     path("runs/", runs.RunListView.as_view(), name="api_run_list"),
@@ -13,5 +13,6 @@ urlpatterns = [
     path("runs/<int:pk>/metrics/", runs.RunMetricsView.as_view(), name="api_run_metrics"),
     path("token-previews/", previews.PreviewListView.as_view(), name="api_preview_list"),
     path("token-previews/<int:pk>/", previews.PreviewView.as_view(), name="api_preview_detail"),
+    path("archive/<str:kind>/<int:pk>/", archive.ArchiveView.as_view(), name="api_archive"),
     path("models/<int:pk>/win-rates/", win_rates.WinRatesView.as_view(), name="api_model_win_rates"),
 ]

@@ -17,7 +17,7 @@ from training.views import evaluation, outcome
 @require_safe
 @never_cache
 def show_model(request: HttpRequest, pk: int) -> HttpResponse:
-    model = get_object_or_404(list_models(), pk=pk)
+    model = get_object_or_404(list_models().select_related("archived_by").prefetch_related("events__by"), pk=pk)
     if "HX-Request" in request.headers:
         return render(request, "training/_model_preparation.html", {"model": model})
     lineage = selectors.get_lineage(model)

@@ -31,11 +31,15 @@ PLAIN_TEXT = "text/plain; charset=utf-8"
 @require_safe
 @never_cache
 def list_runs(request: HttpRequest) -> HttpResponse:
-    page = Paginator(selectors.list_runs(), RUNS_ON_PAGE).get_page(request.GET.get("page"))
+    archived = request.GET.get("archived") == "1"
+    listed = selectors.list_runs().filter(archived_at__isnull=not archived)
+    page = Paginator(listed, RUNS_ON_PAGE).get_page(request.GET.get("page"))
     context = {
         "page": page,
         "rows": [outcome.describe_row(run) for run in page],
         "any_active": any(not run.is_over for run in page),
+        "archived": archived,
+        "archived_count": Run.objects.exclude(archived_at=None).count(),
     }
     template = "training/_run_table.html" if "HX-Request" in request.headers else "training/run_list.html"
     return render(request, template, context)
@@ -46,7 +50,7 @@ def list_runs(request: HttpRequest) -> HttpResponse:
 @never_cache
 def show_run(request: HttpRequest, pk: int) -> HttpResponse:
     """One run; ``?with=`` other runs of its method (up to four) draws their curves over its own."""
-    run = get_object_or_404(selectors.list_runs(), pk=pk)
+    run = get_object_or_404(selectors.list_runs().select_related("archived_by"), pk=pk)
     context = _describe_run(run) | _describe_end(run)
     context |= {
         "charts": curves.list_charts(run.method, context["logged"]),
