@@ -46,6 +46,14 @@ class WorkCancelled(Exception):
     """A person asked for an end."""
 
 
+class WorkPaused(Exception):
+    """It saved what it had and waits for a person: one asked for it (no ``code``), or something stands in the way."""
+
+    def __init__(self, code: str = "", text: str = "") -> None:
+        super().__init__(text)
+        self.code = code
+
+
 class WorkDrained(Exception):
     """The worker is shutting down; the row goes back to the queue."""
 
@@ -64,6 +72,14 @@ class WorkFailed(Exception):
 
 class CannotCancel(Exception):
     """It is over already."""
+
+
+class CannotPause(Exception):
+    """It is over, paused or being cancelled already."""
+
+
+class CannotResume(Exception):
+    """It is not paused, or what stopped it still stands in the way."""
 
 
 class CannotRetry(Exception):
@@ -118,11 +134,32 @@ def enqueue(work: LeasedWork) -> None:
 @transaction.atomic
 def request_cancel(work: LeasedWork) -> None:
     """What waits is cancelled at once; what runs is told within seconds. Raises CannotCancel when it is over."""
-    waiting = _rows(work).filter(state=WorkState.QUEUED)
-    if waiting.update(state=WorkState.CANCELLED, finished_at=Now(), message=""):
+    waiting = _rows(work).filter(state__in=[WorkState.QUEUED, WorkState.PAUSED])
+    if waiting.update(**_ended(WorkState.CANCELLED), message="", cause="", cause_code=""):
         return
     if not _rows(work).filter(state=WorkState.RUNNING).update(cancel_requested=True):
         raise CannotCancel(_("This is over already."))
+
+
+@transaction.atomic
+def request_pause(work: LeasedWork) -> None:
+    """What waits is paused at once; what runs saves and leaves its device first. Raises CannotPause."""
+    if _rows(work).filter(state=WorkState.QUEUED, cancel_requested=False).update(**_paused(), message=""):
+        return
+    if not _rows(work).filter(state=WorkState.RUNNING, cancel_requested=False).update(pause_requested=True):
+        work.refresh_from_db(fields=["state"])
+        if work.is_over:
+            raise CannotPause(_("This is over already."))
+        raise CannotPause(_("This is paused or being cancelled already."))
+
+
+@transaction.atomic
+def resume(work: LeasedWork) -> None:
+    """Paused work waits for a worker again, its crashes forgiven. Raises CannotResume otherwise."""
+    fresh = {"cause": "", "cause_code": "", "crashes": 0, "message": "", "pause_requested": False}
+    if not _rows(work).filter(state=WorkState.PAUSED, cancel_requested=False).update(state=WorkState.QUEUED, **fresh):
+        raise CannotResume(_("Only what is paused can be resumed."))
+    enqueue(work)
 
 
 @transaction.atomic
@@ -141,7 +178,7 @@ def retry(work: LeasedWork) -> None:
 @transaction.atomic
 def claim(work: Work, owner: str) -> Work | None:
     """The row as it is under this owner's new lease, or None when somebody else was quicker or it was cancelled."""
-    free = _rows(work).filter(state=WorkState.QUEUED, cancel_requested=False)
+    free = _rows(work).filter(state=WorkState.QUEUED, cancel_requested=False, pause_requested=False)
     taken = free.update(
         state=WorkState.RUNNING,
         owner=owner,
@@ -160,7 +197,7 @@ def list_claimable(queue: str) -> list[LeasedWork]:
     """The oldest queued row of each kind of work of this queue, oldest first; several of a kind queue behind it."""
     found = []
     for model in list_work_models(queue):
-        rows = model._default_manager.filter(state=WorkState.QUEUED, cancel_requested=False)
+        rows = model._default_manager.filter(state=WorkState.QUEUED, cancel_requested=False, pause_requested=False)
         if model in HANDLERS and (oldest := rows.order_by("created_at", "pk").first()):
             found.append(oldest)
     return sorted(found, key=lambda work: work.created_at)
@@ -168,17 +205,18 @@ def list_claimable(queue: str) -> list[LeasedWork]:
 
 @transaction.atomic
 def extend(work: LeasedWork, **progress: Any) -> bool:
-    """Renews the lease and files progress; True when a person asked for an end. Raises LeaseLost."""
+    """Renews the lease and files progress; then as ``look``. Raises LeaseLost."""
     _write(work, lease_until=_lease_end(), **progress)
-    return bool(_rows(work).values_list("cancel_requested", flat=True).get())
+    return look(work)
 
 
 def look(work: LeasedWork) -> bool:
-    """Reads only: True when a person asked for an end. Raises LeaseLost."""
-    cancel = _mine(work).values_list("cancel_requested", flat=True).first()
-    if cancel is None:
+    """Reads only: True when a person asked for an end; ``work`` then knows of that and of a pause. Raises LeaseLost."""
+    asked = _mine(work).values_list("cancel_requested", "pause_requested").first()
+    if asked is None:
         raise LeaseLost(str(work))
-    return bool(cancel)
+    work.cancel_requested, work.pause_requested = asked
+    return work.cancel_requested
 
 
 @transaction.atomic
@@ -200,6 +238,12 @@ def cancel(work: LeasedWork) -> None:
 
 
 @transaction.atomic
+def pause(work: LeasedWork, code: str = "", text: str = "") -> None:
+    """Ends this attempt; a person lets the next one begin. ``code`` and ``text`` say what stopped it. LeaseLost."""
+    _write(work, **_paused(), cause_code=code[:50], cause=clean_text(text), message="")
+
+
+@transaction.atomic
 def requeue(work: LeasedWork, message: str = "") -> None:
     """Gives the row back to be taken up again, by whomever. Raises LeaseLost."""
     _write(work, **_waiting(), message=message[:_MAX_MESSAGE])
@@ -209,7 +253,7 @@ def requeue(work: LeasedWork, message: str = "") -> None:
 @transaction.atomic
 def count_crash(work: LeasedWork, text: str) -> None:
     """Back to the queue, or failed when it crashed too often without getting further. Raises LeaseLost."""
-    work.refresh_from_db(fields=["cancel_requested", "crashes"])
+    work.refresh_from_db(fields=["cancel_requested", "pause_requested", "crashes"])
     _after_crash(work, _mine(work), text)
 
 
@@ -258,11 +302,14 @@ def reconcile(*, resend_after: timedelta | None = None) -> None:
             with transaction.atomic():
                 expired = _mine(work).filter(lease_until__lt=Now())
                 _after_crash(work, expired, "The worker was lost.", missing_ok=True)
-        # Given back by its owner in the moment when a person asked for an end.
-        unwanted = model._default_manager.filter(state=WorkState.QUEUED, cancel_requested=True)
-        if unwanted.exists():
-            with transaction.atomic():
-                unwanted.update(**_ended(WorkState.CANCELLED), message="")
+        # Given back by its owner in the moment when a person asked for an end or a pause.
+        waiting = model._default_manager.filter(state__in=[WorkState.QUEUED, WorkState.PAUSED])
+        wishes = {"cancel_requested": _ended(WorkState.CANCELLED), "pause_requested": _paused()}
+        for wish, end in wishes.items():
+            unwanted = waiting.filter(**{wish: True})
+            if unwanted.exists():
+                with transaction.atomic():
+                    unwanted.update(**end, message="")
     for queue in sorted({model.queue for model in list_work_models()}):
         for _hint in range(min(_mark_hinted(queue, resend_after), 4)):
             send_hint(queue)
@@ -283,6 +330,8 @@ def _mark_hinted(queue: str, resend_after: timedelta) -> int:
 def _after_crash(work: LeasedWork, rows: QuerySet[Any], text: str, *, missing_ok: bool = False) -> None:
     if work.cancel_requested:
         moved = rows.update(**_ended(WorkState.CANCELLED), message="")
+    elif work.pause_requested:
+        moved = rows.update(**_paused(), message="")
     elif work.crashes >= settings.MAX_CRASHES:
         cause = f"{text} It was started {work.crashes + 1} times and ended early each time without getting further."
         failed = _ended(WorkState.FAILED)
@@ -318,7 +367,12 @@ def _lease_end() -> Any:
 
 
 def _ended(state: WorkState) -> dict[str, Any]:
-    return {"state": state, "lease_until": None, "finished_at": Now(), "seconds_left": None}
+    over = {"state": state, "lease_until": None, "finished_at": Now(), "seconds_left": None}
+    return over | {"pause_requested": False}
+
+
+def _paused() -> dict[str, Any]:
+    return {**_waiting(), "state": WorkState.PAUSED, "hinted_at": None, "pause_requested": False}
 
 
 def _waiting() -> dict[str, Any]:

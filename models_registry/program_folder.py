@@ -60,7 +60,9 @@ class ProgramFolder:
         scratch.replace(self.path / "heartbeat")
 
     def ask_to_stop(self, reason: str) -> None:
-        (self.path / "stop").write_text(reason, encoding="utf-8")
+        scratch = self.path / ".stop"
+        scratch.write_text(reason, encoding="utf-8")
+        scratch.replace(self.path / "stop")  # the program must not find it before the reason stands in it
 
     def open_log(self) -> int:
         """A descriptor to append to; whoever opened it goes on at the new end when trim_log cuts."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import logging
+import math
 import os
 import re
 import signal
@@ -26,7 +27,7 @@ from django.db import DatabaseError, InterfaceError, connection, transaction
 
 from models_registry import leases
 from models_registry.draining import is_draining
-from models_registry.leases import LeaseLost, WorkCancelled, WorkCrashed, WorkDrained, WorkFailed
+from models_registry.leases import LeaseLost, WorkCancelled, WorkCrashed, WorkDrained, WorkFailed, WorkPaused
 from models_registry.program_folder import ProgramFolder, Status
 from models_registry.slots import Slot
 from models_registry.work import LeasedWork
@@ -42,7 +43,7 @@ SILENT_SHARE, DEAD_SHARE = 75 / 120, 100 / 120
 
 CANCEL_GRACE_S, DRAIN_GRACE_S, TERM_GRACE_S = 30.0, 120.0, 5.0
 
-DRAIN = "The worker is shutting down"
+DRAIN, PAUSE = "The worker is shutting down", "Paused"
 
 _PR_SET_PDEATHSIG = 1
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -75,7 +76,7 @@ class Supervisor:
         self.work = work
         self._slot = slot
         self._stop_reason = ""
-        self._stopped_at = self._grace = 0.0
+        self._leave_by = math.inf
         self._renewed_at = self._looked_at = self._logged_at = read_clock()
         self._shown: Status | None = None
         self._progress = 0
@@ -83,7 +84,7 @@ class Supervisor:
     def run(self, job: ProgramJob, folder: Path) -> dict[str, Any]:
         """Runs the program to its end and returns its result.json.
 
-        Raises WorkFailed, WorkCancelled, WorkDrained, WorkCrashed or LeaseLost.
+        Raises WorkFailed, WorkCancelled, WorkPaused, WorkDrained, WorkCrashed or LeaseLost.
         """
         files = ProgramFolder(folder)
         files.prepare(job.config)
@@ -109,7 +110,7 @@ class Supervisor:
                 self._renew(files, job)
             elif read_clock() - self._looked_at > REFRESH_S:
                 self._looked_at = read_clock()
-                self.work.cancel_requested = leases.look(self.work)
+                leases.look(self.work)
         except (DatabaseError, InterfaceError) as error:
             log.warning("%s %s: the database does not answer: %s", type(self.work).__name__, self.work.pk, error)
             connection.close()
@@ -117,6 +118,8 @@ class Supervisor:
             self._ask_to_stop(DRAIN, files, grace=DRAIN_GRACE_S)
         elif self.work.cancel_requested:
             self._ask_to_stop("Cancelled", files, grace=CANCEL_GRACE_S)
+        elif self.work.pause_requested:
+            self._ask_to_stop(PAUSE, files, grace=DRAIN_GRACE_S)
         elif self._silence() > settings.LEASE_SECONDS * SILENT_SHARE:
             self._ask_to_stop("The database does not answer", files, grace=CANCEL_GRACE_S)
         self._press(process)
@@ -142,7 +145,7 @@ class Supervisor:
             values["crashes"] = 0
         began = read_clock()
         with transaction.atomic():
-            self.work.cancel_requested = leases.extend(self.work, **values)
+            leases.extend(self.work, **values)
             if metrics:
                 job.on_metrics(metrics)
         files.accept_metrics(offset)
@@ -168,14 +171,15 @@ class Supervisor:
 
     def _ask_to_stop(self, reason: str, files: ProgramFolder, *, grace: float) -> None:
         if not self._stop_reason:
-            self._stop_reason, self._stopped_at, self._grace = reason, read_clock(), grace
+            self._stop_reason = reason
             files.ask_to_stop(reason)
+        self._leave_by = min(self._leave_by, read_clock() + grace)  # who waits for a pause may yet cancel
 
     def _press(self, process: subprocess.Popen[bytes]) -> None:
         """What does not leave when asked is told by signals."""
         if not self._stop_reason:
             return
-        late = read_clock() - self._stopped_at - self._grace
+        late = read_clock() - self._leave_by
         if late > TERM_GRACE_S:
             kill_group(process)
         elif late > 0:
@@ -191,6 +195,8 @@ class Supervisor:
             raise WorkDrained
         if self.work.cancel_requested:
             raise WorkCancelled
+        if self.work.pause_requested:
+            raise WorkPaused
         if status.state == "stopped":
             raise WorkCrashed(status.message or "The program stopped by itself.")
         raise WorkCrashed(f"The program {_say_exit(process.returncode)} before it was done.")
@@ -200,6 +206,8 @@ class Supervisor:
         while not self._slot.take():
             if leases.extend(self.work, message="Waiting for the device"):
                 raise WorkCancelled
+            if self.work.pause_requested:
+                raise WorkPaused
             if is_draining():
                 raise WorkDrained
             time.sleep(min(1.0, settings.HEARTBEAT_SECONDS))

@@ -23,7 +23,15 @@ from models_registry import leases
 from models_registry.disk import is_disk_full
 from models_registry.draining import is_draining, start_draining, stop_draining
 from models_registry.hints import TASK_NAME
-from models_registry.leases import HANDLERS, LeaseLost, WorkCancelled, WorkCrashed, WorkDrained, WorkFailed
+from models_registry.leases import (
+    HANDLERS,
+    LeaseLost,
+    WorkCancelled,
+    WorkCrashed,
+    WorkDrained,
+    WorkFailed,
+    WorkPaused,
+)
 from models_registry.log_lines import bind_log_fields
 from models_registry.models import ModelImport
 from models_registry.services import prepare_model
@@ -87,6 +95,8 @@ def _run_handler(work: LeasedWork, slot: Slot) -> Callable[[], None]:
         return lambda: None
     except WorkCancelled:
         return partial(leases.cancel, work)
+    except WorkPaused as error:
+        return partial(leases.pause, work, error.code, str(error))
     except WorkDrained:
         return partial(leases.requeue, work, "The worker was shut down; waiting for another.")
     except WorkFailed as error:

@@ -18,6 +18,7 @@ from django.utils.translation import gettext_lazy as _
 class WorkState(models.TextChoices):
     QUEUED = "queued", _("Waiting for a worker")
     RUNNING = "running", _("Running")
+    PAUSED = "paused", _("Paused")
     FINISHED = "finished", _("Finished")
     FAILED = "failed", _("Failed")
     CANCELLED = "cancelled", _("Cancelled")
@@ -36,6 +37,7 @@ class LeasedWork(models.Model):
     owner = models.CharField(max_length=200, blank=True)
     lease_until = models.DateTimeField(null=True, blank=True)
     cancel_requested = models.BooleanField(default=False)
+    pause_requested = models.BooleanField(default=False)
     crashes = models.PositiveSmallIntegerField(default=0)
 
     step = models.PositiveIntegerField(default=0)
@@ -76,6 +78,11 @@ class LeasedWork(models.Model):
     @property
     def is_over(self) -> bool:
         return self.state in {WorkState.FINISHED, WorkState.FAILED, WorkState.CANCELLED}
+
+    @property
+    def is_at_rest(self) -> bool:
+        """Nothing will happen to it until a person acts: over, or paused."""
+        return self.is_over or self.state == WorkState.PAUSED
 
     @property
     def share_done(self) -> float:

@@ -38,6 +38,9 @@ class Run(LeasedWork, Archivable):
     )
     notes = models.CharField(max_length=300, blank=True)
     recipe = models.CharField(max_length=50, blank=True, help_text=_("Where its settings began; see recipes.py."))
+    cloned_from = models.ForeignKey(
+        "self", null=True, blank=True, on_delete=models.PROTECT, related_name="clones", help_text=_("See clones.py.")
+    )
 
     class Meta(LeasedWork.Meta):
         ordering = ["-created_at", "-pk"]

@@ -85,8 +85,8 @@ class Uses:
 
 def list_runs() -> QuerySet[Run]:
     """All runs, newest first, without their long log tails."""
-    runs = Run.objects.select_related("base_model", "dataset_version__project", "model", "created_by")
-    return runs.defer("log_tail")
+    runs = Run.objects.select_related("base_model", "dataset_version__project", "model", "created_by", "cloned_from")
+    return runs.defer("log_tail", "cloned_from__log_tail")
 
 
 def list_comparable_runs(run: Run) -> QuerySet[Run]:

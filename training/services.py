@@ -6,7 +6,7 @@ import os
 import re
 import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -50,11 +50,12 @@ def launch_run(
     name: str,
     notes: str = "",
     recipe: str = "",
+    cloned_from: Run | None = None,
     by: User,
 ) -> Run:
     """Queues a training run; ``values`` are the engine's settings as a form or JSON gives them.
 
-    What they leave out is as in the ``recipe``, else as usual. Raises LaunchErrors.
+    What they leave out is as in the ``recipe``, else as usual. ``cloned_from`` is only noted. Raises LaunchErrors.
     """
     name = " ".join(name.split())
     hold_models(base_model)
@@ -71,14 +72,31 @@ def launch_run(
                 config=config,
                 notes=notes[:300],
                 recipe=recipe,
+                cloned_from=cloned_from,
                 created_by=by,
             )
     except IntegrityError as error:
         raise LaunchErrors([_say_taken(name)]) from error
     leases.enqueue(run)
     what = {"dataset": dataset_version.number, "method": method, "base": base_model.name}
+    what |= {"cloned from": cloned_from.name} if cloned_from else {}
     record(AuditAction.RUN_LAUNCHED, project=dataset_version.project, by=by, about=run, after=what)
     return run
+
+
+def clone_run(*, run: Run, values: Mapping[str, Any], name: str, notes: str = "", by: User) -> Run:
+    """Launches the same again, ``values`` over its settings. Raises LaunchErrors."""
+    return launch_run(
+        dataset_version=run.dataset_version,
+        base_model=run.base_model,
+        method=run.method,
+        values={**run.config, **values},
+        name=name,
+        notes=notes,
+        recipe=run.recipe,
+        cloned_from=run,
+        by=by,
+    )
 
 
 @transaction.atomic
@@ -89,7 +107,7 @@ def cancel_run(*, run: Run, by: User) -> None:
 
 
 @transaction.atomic
-def retry_run(*, run: Run) -> None:
+def retry_run(*, run: Run, by: User) -> None:
     """A failed or cancelled run goes on from its newest sound checkpoint. Raises leases.CannotRetry.
 
     Locks the base's row, then the run's.
@@ -100,6 +118,31 @@ def retry_run(*, run: Run) -> None:
     if run.base_model.weights_removed_at:
         raise leases.CannotRetry(run.base_model.explain_unusable())
     leases.retry(run)
+    record(AuditAction.RUN_RETRIED, project=run.dataset_version.project, by=by, about=run)
+
+
+@transaction.atomic
+def pause_run(*, run: Run, by: User) -> None:
+    """A waiting run is held back, a running one saves a checkpoint and leaves its device. Raises leases.CannotPause."""
+    leases.request_pause(run)
+    record(AuditAction.RUN_PAUSED, project=run.dataset_version.project, by=by, about=run)
+
+
+@transaction.atomic
+def resume_run(*, run: Run, by: User) -> None:
+    """A paused run waits for a worker again and goes on from its checkpoint. Raises leases.CannotResume."""
+    leases.resume(run)
+    record(AuditAction.RUN_RESUMED, project=run.dataset_version.project, by=by, about=run)
+
+
+MOVES: dict[str, Callable[..., None]] = {
+    "cancel": cancel_run,
+    "pause": pause_run,
+    "resume": resume_run,
+    "retry": retry_run,
+}
+"""What a person can do with a run that was launched."""
+REFUSALS = (leases.CannotCancel, leases.CannotPause, leases.CannotResume, leases.CannotRetry)
 
 
 def train_model(work: Run, supervisor: Supervisor) -> None:

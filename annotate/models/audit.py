@@ -46,6 +46,9 @@ class AuditAction(models.TextChoices):
     RUN_CANCELLED = "run_cancelled", _("Run cancelled")
     ARCHIVED = "archived", _("Archived")
     RESTORED = "restored", _("Restored from the archive")
+    RUN_PAUSED = "run_paused", _("Run paused")
+    RUN_RESUMED = "run_resumed", _("Run resumed")
+    RUN_RETRIED = "run_retried", _("Run tried again")
 
 
 @dataclass(frozen=True)

@@ -71,12 +71,13 @@ def test_oldest_comes_first(make_work: MakeWork) -> None:
         lambda work: leases.extend(work, step=9),
         leases.finish,
         leases.cancel,
+        leases.pause,
         leases.requeue,
         leases.look,
         lambda work: leases.fail(work, "code", "text"),
         lambda work: leases.count_crash(work, "text"),
     ],
-    ids=["extend", "finish", "cancel", "requeue", "look", "fail", "count_crash"],
+    ids=["extend", "finish", "cancel", "pause", "requeue", "look", "fail", "count_crash"],
 )
 def test_former_owner_writes_nothing(claimed: ModelImport, write: Any) -> None:
     leases.requeue(claimed)
@@ -130,6 +131,64 @@ def test_failure_keeps_its_cause_and_can_be_retried(claimed: ModelImport, sent: 
     assert (now.state, now.cause, now.cause_code, now.finished_at) == ("queued", "", "", None)
     with pytest.raises(leases.CannotRetry):
         leases.retry(claimed)
+
+
+class TestPause:
+    def test_what_waits_is_paused_at_once_and_claimed_by_nobody(self, make_work: MakeWork, sent: list[str]) -> None:
+        work = make_work()
+        leases.request_pause(work)
+        assert (read(work).state, read(work).is_at_rest, read(work).is_over) == ("paused", True, False)
+        assert leases.claim(work, "host:1") is None
+        leases.reconcile(resend_after=timedelta(0))
+        assert (read(work).state, sent) == ("paused", [])
+
+    def test_resumed_work_waits_again_with_its_crashes_forgiven(
+        self, make_work: MakeWork, sent: list[str], django_capture_on_commit_callbacks: Any
+    ) -> None:
+        work = make_work(crashes=2)
+        leases.request_pause(work)
+        with django_capture_on_commit_callbacks(execute=True):
+            leases.resume(work)
+        assert (read(work).state, read(work).crashes, sent) == ("queued", 0, ["gpu"])
+        assert leases.claim(work, "host:1") is not None
+        with pytest.raises(leases.CannotResume):
+            leases.resume(work)
+
+    def test_the_owner_hears_of_it_and_lets_go(self, claimed: ModelImport) -> None:
+        leases.request_pause(claimed)
+        leases.request_pause(claimed)  # a second click changes nothing
+        assert leases.extend(claimed) is False
+        assert claimed.pause_requested
+        leases.pause(claimed)
+        now = read(claimed)
+        assert (now.state, now.owner, now.lease_until, now.pause_requested) == ("paused", "", None, False)
+
+    def test_what_stopped_it_stands_there_until_it_is_resumed(self, claimed: ModelImport) -> None:
+        leases.pause(claimed, "disk_full", "The disk is full.\x00")
+        assert read(claimed).cause_code == "disk_full" and read(claimed).cause.startswith("The disk is full.")
+        leases.resume(claimed)
+        assert (read(claimed).cause, read(claimed).cause_code) == ("", "")
+
+    @pytest.mark.parametrize("end", [leases.requeue, lambda work: leases.count_crash(work, "It died."), let_expire])
+    def test_a_pause_outlives_drain_crash_and_loss_of_the_owner(self, claimed: ModelImport, end: Any) -> None:
+        leases.request_pause(claimed)
+        end(claimed)
+        leases.reconcile()
+        assert (read(claimed).state, read(claimed).crashes) == ("paused", 0)
+
+    def test_who_cancels_wins(self, make_work: MakeWork, claimed: ModelImport) -> None:
+        paused = make_work()
+        leases.request_pause(paused)
+        leases.request_cancel(paused)
+        assert read(paused).state == "cancelled"
+        leases.request_cancel(claimed)
+        with pytest.raises(leases.CannotPause):
+            leases.request_pause(claimed)
+        leases.pause(claimed)  # by an owner that has not heard of the cancel
+        leases.reconcile()
+        assert read(claimed).state == "cancelled"
+        with pytest.raises(leases.CannotPause, match="over already"):
+            leases.request_pause(claimed)
 
 
 def test_enqueue_calls_a_worker_after_the_commit(

@@ -82,6 +82,37 @@ def test_cancel_asks_first(supervise: Supervise, claimed: ModelImport) -> None:
     assert lines[-1] == {"step": 2, "stop": "Cancelled"}
 
 
+def test_pause_asks_and_waits_for_the_checkpoint(supervise: Supervise, claimed: ModelImport) -> None:
+    lines: list[dict[str, Any]] = []
+
+    def pause(new: list[dict[str, Any]]) -> None:
+        lines.extend(new)
+        if len(lines) == 1:
+            leases.request_pause(claimed)
+
+    with pytest.raises(leases.WorkPaused) as paused:
+        supervise("wait", on_metrics=pause)
+    assert (lines[-1], paused.value.code) == ({"step": 2, "stop": "Paused"}, "")
+
+
+def test_who_waits_for_a_pause_may_cancel(
+    supervise: Supervise, claimed: ModelImport, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The pause would have given the program two minutes."""
+    monkeypatch.setattr(supervisor, "CANCEL_GRACE_S", 0.1)
+    monkeypatch.setattr(supervisor, "TERM_GRACE_S", 0.1)
+    ask = Supervisor._ask_to_stop
+
+    def ask_and_cancel(self: Supervisor, reason: str, files: Any, *, grace: float) -> None:
+        ask(self, reason, files, grace=grace)
+        if reason == supervisor.PAUSE:
+            leases.request_cancel(claimed)
+
+    monkeypatch.setattr(Supervisor, "_ask_to_stop", ask_and_cancel)
+    with pytest.raises(leases.WorkCancelled):
+        supervise("defy", on_metrics=lambda _new: leases.request_pause(claimed))
+
+
 def test_what_does_not_leave_is_killed_with_its_children(
     supervise: Supervise, claimed: ModelImport, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -11,7 +11,7 @@ from django.contrib.auth.models import User
 from django.test import Client
 from django.urls import reverse
 
-from annotate.models import DatasetVersion, Project
+from annotate.models import AuditEvent, DatasetVersion, Project
 from models_registry.models import ModelKind, ModelVersion, WorkState
 from tests import scenery
 from training.engine.config import METHODS, list_settings
@@ -174,6 +174,35 @@ def test_a_new_run_like_another_starts_from_its_settings(
     assert (values["method"], values["beta"]) == ("orpo", "0.25")
     assert "gradient_checkpointing" in values
     assert values["name"] != run.name
+
+
+def test_a_clone_says_what_is_changed_before_launch_and_after(
+    client: Client, project: Project, dataset: DatasetVersion, base: ModelVersion
+) -> None:
+    original = scenery.make_run(dataset, base, config={"learning_rate": 1e-5}, name="the original")
+    newer = scenery.make_dataset(project, 2)
+    page = client.get(NEW, {"like": original.pk}).content.decode()
+    assert "Nothing is changed." in page
+    typed = read_form(page) | {"learning_rate": "0.000005", "dataset": str(newer.pk)}
+    assert (typed["learning_rate"], typed["like"]) == ("0.000005", str(original.pk))
+    shown = client.get(reverse("run_changes"), typed).content.decode()
+    redrawn = client.get(NEW, typed | {"redraw": "1"}).content.decode()
+    run = Run.objects.get(pk=int(client.post(NEW, typed).headers["Location"].split("/")[-2]))
+    assert (run.cloned_from, run.dataset_version) == (original, newer)
+    for text in (shown, redrawn, client.get(reverse("run_detail", args=[run.pk])).content.decode()):
+        words = " ".join(re.sub(r"<[^>]+>", "", text).split())
+        assert f"Cloned from the original, changed: Dataset version {dataset} → {newer}; " in words
+        assert "Learning rate 1e-5 → 5e-6." in words
+    noted = AuditEvent.objects.get(action="run_launched", number=run.pk)
+    assert noted.after["cloned from"] == "the original"
+
+
+def test_a_clone_that_errs_says_the_rest(client: Client, dataset: DatasetVersion, base: ModelVersion) -> None:
+    original = scenery.make_run(dataset, base)
+    typed = read_form(client.get(NEW, {"like": original.pk}).content.decode())
+    changed = client.get(reverse("run_changes"), typed | {"learning_rate": "fast", "epochs": "7"}).content.decode()
+    assert "Epochs" in changed and "Learning rate" not in changed
+    assert client.get(reverse("run_changes"), {"like": "9" * 30}).content.decode().strip() == ""
 
 
 def test_only_what_can_be_trained_is_offered(client: Client, project: Project, base: ModelVersion) -> None:

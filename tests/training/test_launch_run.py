@@ -71,13 +71,13 @@ def test_name_is_taken(launch: Launch) -> None:
 def test_cancel_and_retry(launch: Launch) -> None:
     run = launch()
     with pytest.raises(leases.CannotRetry):
-        retry_run(run=run)
+        retry_run(run=run, by=run.created_by)
     cancel_run(run=run, by=run.created_by)
     run.refresh_from_db()
     assert run.state == "cancelled"
     with pytest.raises(leases.CannotCancel):
         cancel_run(run=run, by=run.created_by)
-    retry_run(run=run)
+    retry_run(run=run, by=run.created_by)
     run.refresh_from_db()
     assert (run.state, run.cancel_requested) == ("queued", False)
 

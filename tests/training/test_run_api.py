@@ -121,6 +121,28 @@ def test_what_is_not_ready_is_refused_in_words(api: Api, admin: User, dataset: D
     assert answer.json() == {"base_model": ["unready is not ready yet."]}
 
 
+def test_clone_with_changes(api: Api, admin: User, dataset: DatasetVersion, base: ModelVersion) -> None:
+    original = scenery.make_run(dataset, base, "simpo", config={"beta": 2.5})
+    client = api(admin)
+    answer = client.post(f"{URL}{original.pk}/clone/", {"values": {"learning_rate": 3e-6}})
+    assert answer.status_code == 202
+    clone = answer.json()
+    assert (clone["method"], clone["config"]["beta"], clone["cloned_from"]) == ("simpo", 2.5, original.pk)
+    assert clone["changes"] == {"learning_rate": [original.config["learning_rate"], 3e-6]}
+    wrong = client.post(f"{URL}{original.pk}/clone/", {"values": {"learning_rate": "fast"}})
+    assert (wrong.status_code, "learning_rate" in wrong.json()["values"]) == (400, True)
+
+
+def test_pause_and_resume(api: Api, admin: User, dataset: DatasetVersion, base: ModelVersion) -> None:
+    run = scenery.make_run(dataset, base, state="running")
+    client = api(admin)
+    answer = client.post(f"{URL}{run.pk}/pause/")
+    assert (answer.status_code, answer.json()["pause_requested"]) == (202, True)
+    assert "Only what is paused" in client.post(f"{URL}{run.pk}/resume/").json()["non_field_errors"][0]
+    Run.objects.filter(pk=run.pk).update(state="paused", pause_requested=False)
+    assert client.post(f"{URL}{run.pk}/resume/").json()["state"] == "queued"
+
+
 def test_cancel_and_retry(api: Api, admin: User, dataset: DatasetVersion, base: ModelVersion) -> None:
     client = api(admin)
     run = scenery.make_run(dataset, base, state=WorkState.RUNNING)
@@ -149,6 +171,6 @@ def test_reading_is_for_admins(api: Api, labeler: User, client: APIClient, path:
     assert client.get(URL + path).status_code == 401
 
 
-@pytest.mark.parametrize("path", ["", "1/cancel/", "1/retry/"])
+@pytest.mark.parametrize("path", ["", "1/cancel/", "1/clone/", "1/pause/", "1/resume/", "1/retry/"])
 def test_writing_is_for_admins(api: Api, labeler: User, path: str) -> None:
     assert api(labeler).post(URL + path).status_code == 403

@@ -15,7 +15,7 @@ from django.core.management import call_command
 from django.test import Client
 from django.urls import reverse
 
-from annotate.models import DatasetVersion
+from annotate.models import AuditEvent, DatasetVersion
 from models_registry.models import ModelVersion, WorkState
 from tests import scenery
 from tests.training.evaluations import make_evaluation
@@ -62,8 +62,10 @@ def test_the_page_of_a_run_in_each_state(
     over = state in (WorkState.FINISHED, WorkState.FAILED, WorkState.CANCELLED)
     for text in (page, status):
         assert f'data-state="{state}"' in text
-        assert (POLLS in text) is not over
+        assert (POLLS in text) is not (over or state == WorkState.PAUSED)
     assert (reverse("run_cancel", args=[run.pk]) in page) is not over
+    assert (reverse("run_pause", args=[run.pk]) in page) is (state in (WorkState.QUEUED, WorkState.RUNNING))
+    assert (reverse("run_resume", args=[run.pk]) in page) is (state == WorkState.PAUSED)
     assert (reverse("run_retry", args=[run.pk]) in page) is (state in (WorkState.FAILED, WorkState.CANCELLED))
     assert ("Outcome" in page) is (state == WorkState.FINISHED)
 
@@ -235,7 +237,23 @@ def test_cancelling_and_taking_up_again(
     assert "can be tried again" in again.content.decode()
 
 
-@pytest.mark.parametrize("name", ["run_cancel", "run_retry"])
+def test_pausing_and_resuming(sign_in: SignIn, admin: User, dataset: DatasetVersion, base: ModelVersion) -> None:
+    run = scenery.make_run(dataset, base)
+    client = sign_in(admin)
+    page = client.post(reverse("run_pause", args=[run.pk]), follow=True).content.decode()
+    assert 'data-state="paused"' in page and "goes on from its checkpoint" in page
+    again = client.post(reverse("run_pause", args=[run.pk]), follow=True)
+    assert "is paused or being cancelled already" in again.content.decode()
+    client.post(reverse("run_resume", args=[run.pk]))
+    run.refresh_from_db()
+    assert run.state == WorkState.QUEUED
+    again = client.post(reverse("run_resume", args=[run.pk]), follow=True)
+    assert "Only what is paused" in again.content.decode()
+    log = AuditEvent.objects.filter(kind="run", by=admin).order_by("pk").values_list("action", flat=True)
+    assert list(log) == ["run_paused", "run_resumed"]
+
+
+@pytest.mark.parametrize("name", ["run_cancel", "run_pause", "run_resume", "run_retry"])
 def test_a_link_cannot_stop_or_start_a_run(
     sign_in: SignIn, admin: User, dataset: DatasetVersion, base: ModelVersion, name: str
 ) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from annotate.models import AuditEvent
 from models_registry import leases, supervisor, tasks
 from models_registry.models import ModelVersion
 from models_registry.selectors import list_models
@@ -58,7 +59,7 @@ def test_cancelled_run_goes_on_from_its_checkpoint_to_the_registry(
     assert 3 <= run.step < STEPS
     left_off = run.step
 
-    services.retry_run(run=run)
+    services.retry_run(run=run, by=run.created_by)
     monkeypatch.setattr("training.services.file_metrics", file_metrics)
     assert tasks.run_next("gpu")
     run.refresh_from_db()
@@ -86,6 +87,37 @@ def test_cancelled_run_goes_on_from_its_checkpoint_to_the_registry(
     assert other.state == "finished", other.cause + other.log_tail
     assert any(TAKEN in note for note in other.result["notes"])
     assert len(list((settings.DATA_DIR / "reference-cache").iterdir())) == 1
+
+
+@pytest.mark.django_db(transaction=True)
+def test_paused_run_leaves_the_device_and_ends_bit_equal(
+    launch: Launch, base_model: ModelVersion, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_tiny_policy(base_model.folder)
+    run = launch(values=TINY | {"epochs": 4, "save_steps": 0})  # the only checkpoint is the one of the pause
+
+    def pause(work: Run, lines: list[dict[str, Any]]) -> None:
+        file_metrics(work, lines)
+        if any(line["step"] >= 3 for line in lines):
+            services.pause_run(run=run, by=run.created_by)
+
+    monkeypatch.setattr("training.services.file_metrics", pause)
+    assert tasks.run_next("gpu")
+    monkeypatch.setattr("training.services.file_metrics", file_metrics)
+    run.refresh_from_db()
+    assert (run.state, run.crashes, run.cause) == ("paused", 0, ""), run.cause + run.log_tail
+    assert 3 <= run.step < 24
+    assert not tasks.run_next("gpu")
+
+    services.resume_run(run=run, by=run.created_by)
+    plain = launch(name="in one go", values=TINY | {"epochs": 4, "save_steps": 0})
+    assert tasks.run_next("gpu") and tasks.run_next("gpu")
+    models = list_models().filter(trained_by__in=[run, plain])
+    weights = {(model.folder / "model.safetensors").read_bytes() for model in models}
+    assert (len(models), len(weights)) == (2, 1)
+    actions = AuditEvent.objects.filter(kind="run", number=run.pk).values_list("action", "by__username")
+    who = run.created_by.username
+    assert {("run_paused", who), ("run_resumed", who)} < set(actions)
 
 
 def test_metrics_of_one_step_are_merged_and_done_again_overwritten(launch: Launch) -> None:

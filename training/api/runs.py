@@ -1,10 +1,10 @@
-"""Training runs below /api/v1/runs/: list, launch, watch, cancel, take up again; the pages' services."""
+"""Training runs below /api/v1/runs/: list, launch, watch, cancel, pause, take up again; the pages' services."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from django.db.models import QuerySet
+from django.db.models import Model, QuerySet
 from django.shortcuts import get_object_or_404
 from drf_spectacular.utils import OpenApiParameter, extend_schema, extend_schema_view
 from rest_framework import generics, serializers, status
@@ -15,9 +15,9 @@ from rest_framework.views import APIView
 from annotate.api.strict import StrictSerializer
 from annotate.models import DatasetVersion
 from annotate.permissions import IsAdmin, get_labeler
-from models_registry.leases import CannotCancel, CannotRetry
 from models_registry.models import ModelVersion
 from training import selectors, services
+from training.clones import list_changes
 from training.engine.recipes import RECIPES
 from training.forms import propose_name
 from training.models import Method, Run
@@ -38,8 +38,19 @@ class NewRunSerializer(StrictSerializer[Run]):
     values = serializers.DictField(child=serializers.JSONField(), default=dict)
 
 
+class CloneSerializer(StrictSerializer[Run]):
+    """``values`` are the settings to change; without a ``name`` one is made up."""
+
+    name = serializers.CharField(max_length=100, default="", allow_blank=True)
+    notes = serializers.CharField(max_length=300, default="", allow_blank=True)
+    values = serializers.DictField(child=serializers.JSONField(), default=dict)
+
+
 class RunSerializer(serializers.ModelSerializer[Run]):
-    """``config`` holds every setting; ``result`` and ``model`` are there once ``state`` is finished."""
+    """``config`` holds every setting; ``result`` and ``model`` are there once ``state`` is finished.
+
+    ``changes``: what differs from ``cloned_from``, by name, as before and after.
+    """
 
     dataset_version = serializers.PrimaryKeyRelatedField[DatasetVersion](read_only=True)
     base_model = serializers.PrimaryKeyRelatedField[ModelVersion](read_only=True)
@@ -47,6 +58,8 @@ class RunSerializer(serializers.ModelSerializer[Run]):
     config = serializers.DictField(read_only=True)
     result = serializers.DictField(read_only=True)
     created_by = serializers.CharField(source="created_by.username", read_only=True)
+    cloned_from = serializers.PrimaryKeyRelatedField[Run](read_only=True, allow_null=True)
+    changes = serializers.SerializerMethodField()
 
     class Meta:
         model = Run
@@ -62,6 +75,7 @@ class RunSerializer(serializers.ModelSerializer[Run]):
             "cause_code",
             "cause",
             "cancel_requested",
+            "pause_requested",
             "crashes",
             "dataset_version",
             "base_model",
@@ -70,6 +84,8 @@ class RunSerializer(serializers.ModelSerializer[Run]):
             "result",
             "notes",
             "recipe",
+            "cloned_from",
+            "changes",
             "created_by",
             "created_at",
             "started_at",
@@ -78,6 +94,13 @@ class RunSerializer(serializers.ModelSerializer[Run]):
             "archive_reason",
         ]
         read_only_fields = fields
+
+    def get_changes(self, run: Run) -> dict[str, list[Any]]:
+        def plain(value: Any) -> Any:
+            return value.pk if isinstance(value, Model) else value
+
+        found = list_changes(run.cloned_from, run) if run.cloned_from else []
+        return {change.name: [plain(change.before), plain(change.after)] for change in found}
 
 
 class RecipeSerializer(serializers.Serializer[Any]):
@@ -167,32 +190,63 @@ class RecipeListView(APIView):
         return Response(RecipeSerializer(list(RECIPES.values()), many=True).data)
 
 
-class RunCancelView(APIView):
+class RunCloneView(APIView):
     permission_classes = [IsAdmin]
 
-    @extend_schema(request=None, responses={202: RunSerializer}, tags=["runs"])
+    @extend_schema(request=CloneSerializer, responses={202: RunSerializer}, tags=["runs"])
     def post(self, request: Request, pk: int) -> Response:
-        """Ends a run: at once while it waits, else at its next step, with a checkpoint."""
-        run = get_object_or_404(selectors.list_runs(), pk=pk)
+        """Launches the same again with some settings changed."""
+        original = get_object_or_404(selectors.list_runs(), pk=pk)
+        asked = CloneSerializer(data=request.data)
+        asked.is_valid(raise_exception=True)
+        values = asked.validated_data
+        values["name"] = values["name"] or propose_name(original.method, original.base_model)
         try:
-            services.cancel_run(run=run, by=get_labeler(request))
-        except CannotCancel as error:
-            raise serializers.ValidationError({"non_field_errors": [str(error)]}) from error
-        return _answer_with(run)
+            run = services.clone_run(run=original, by=get_labeler(request), **values)
+        except services.LaunchErrors as wrong:
+            raise serializers.ValidationError(sort_errors(wrong.errors)) from wrong
+        return Response(RunSerializer(run).data, status=status.HTTP_202_ACCEPTED)
 
 
-class RunRetryView(APIView):
+class _RunMoveView(APIView):
+    """Something that a person does with a run, by the page's service."""
+
     permission_classes = [IsAdmin]
+    move = ""
 
-    @extend_schema(request=None, responses={202: RunSerializer}, tags=["runs"])
     def post(self, request: Request, pk: int) -> Response:
-        """Takes a failed or cancelled run up again from its newest sound checkpoint."""
         run = get_object_or_404(selectors.list_runs(), pk=pk)
         try:
-            services.retry_run(run=run)
-        except CannotRetry as error:
+            services.MOVES[self.move](run=run, by=get_labeler(request))
+        except services.REFUSALS as error:
             raise serializers.ValidationError({"non_field_errors": [str(error)]}) from error
-        return _answer_with(run)
+        run.refresh_from_db()
+        return Response(RunSerializer(run).data, status=status.HTTP_202_ACCEPTED)
+
+
+def _describe_move(description: str) -> Any:
+    shape = extend_schema(request=None, responses={202: RunSerializer}, tags=["runs"], description=description)
+    return extend_schema_view(post=shape)
+
+
+@_describe_move("Ends a run: at once while it waits or is paused, else at its next step, with a checkpoint.")
+class RunCancelView(_RunMoveView):
+    move = "cancel"
+
+
+@_describe_move("Holds a waiting run back; a running one saves a checkpoint at its next step and leaves its device.")
+class RunPauseView(_RunMoveView):
+    move = "pause"
+
+
+@_describe_move("Lets a paused run wait for a worker again; it goes on from its checkpoint.")
+class RunResumeView(_RunMoveView):
+    move = "resume"
+
+
+@_describe_move("Takes a failed or cancelled run up again from its newest sound checkpoint.")
+class RunRetryView(_RunMoveView):
+    move = "retry"
 
 
 class RunMetricsView(APIView):
@@ -208,12 +262,7 @@ class RunMetricsView(APIView):
         series = selectors.get_metric_series(
             run=run, first=window["after"] + 1, last=window.get("last"), points=window["points"]
         )
-        return Response({"attempt": run.epoch, "over": run.is_over, **vars(series)})
-
-
-def _answer_with(run: Run) -> Response:
-    run.refresh_from_db()
-    return Response(RunSerializer(run).data, status=status.HTTP_202_ACCEPTED)
+        return Response({"attempt": run.epoch, "over": run.is_at_rest, **vars(series)})
 
 
 def sort_errors(errors: list[tuple[str, str]]) -> dict[str, Any]:

@@ -113,7 +113,7 @@ def follow_runs(runs: Sequence[Run], out: OutputWrapper) -> list[Run]:
                 said[run.pk] = words
                 out.write(words)
         out.flush()
-        if all(run.is_over for run in found.values()):
+        if all(run.is_at_rest for run in found.values()):
             return [found[run.pk] for run in runs]
         time.sleep(LOOK_EVERY_S)
 

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from django.contrib import messages
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.utils.translation import gettext as _
-from django.views.decorators.http import require_http_methods
+from django.views.decorators.http import require_http_methods, require_safe
 
 from annotate.permissions import admin_required, get_labeler
 from models_registry.models import ModelSource
 from training import selectors, services
-from training.engine.config import METHODS, list_settings
+from training.engine.config import METHODS, ConfigErrors, TrainingConfig, list_settings
 from training.engine.recipes import RECIPES, list_recipes
 from training.forms import (
     LaunchForm,
@@ -26,7 +26,8 @@ from training.forms import (
     propose_name,
     type_value,
 )
-from training.models import Method
+from training.models import Method, Run
+from training.views import outcome
 
 Row = TypeVar("Row", bound=Model)
 
@@ -49,7 +50,9 @@ PAPERS = {
 def launch_run(request: HttpRequest) -> HttpResponse:
     """GET draws the form (``?method=&dataset=&base=``, or ``?like=`` a run); POST launches, or redraws (``redraw``)."""
     if request.method != "POST":
-        return _draw(request, request.GET.dict() | _read_pattern(request.GET.get("like", "")))
+        typed = request.GET.dict()
+        # What stands in the address counts before the original; once the form is drawn it holds all.
+        return _draw(request, typed if "drawn_for" in typed else _read_pattern(typed.get("like", "")) | typed)
     typed = request.POST.dict()
     if "redraw" in typed or typed.get("method") not in METHODS:
         return _draw(request, typed)
@@ -66,6 +69,7 @@ def launch_run(request: HttpRequest) -> HttpResponse:
                 values=form.values,
                 notes=form.cleaned_data["notes"],
                 recipe=form.cleaned_data["recipe"],
+                cloned_from=_find_run(typed.get("like", "")),
                 by=get_labeler(request),
             )
         except services.LaunchErrors as wrong:
@@ -74,6 +78,43 @@ def launch_run(request: HttpRequest) -> HttpResponse:
             messages.success(request, _("The run is launched."))
             return redirect("run_detail", run.pk)
     return render_form(request, form, kept={}, proposed=typed.get("proposed", ""), status=422)
+
+
+@admin_required
+@require_safe
+def show_changes(request: HttpRequest) -> HttpResponse:
+    """How what stands in the form differs from the run it was cloned from; asked for as it is typed."""
+    original, typed = _find_run(request.GET.get("like", "")), request.GET.dict()
+    method = typed["method"] if typed.get("method") in METHODS else Method.DPO.value
+    form = LaunchForm(method, typed)
+    return render(request, "training/_run_changes.html", _describe_clone(original, form))
+
+
+def _describe_clone(original: Run | None, form: LaunchForm) -> dict[str, Any]:
+    """``changes`` counts what can be understood; fields that err are left to their own words."""
+    if original is None:
+        return {}
+    typed = {name: form[name].value() for name in form.settings}
+    try:
+        config = TrainingConfig.from_dict(form.method, typed)
+    except ConfigErrors as wrong:
+        bad = {name for name, _reason in wrong.errors}
+        known = {name: original.config[name] for name in bad & original.config.keys() & typed.keys()}
+        try:
+            config = TrainingConfig.from_dict(form.method, typed | known)
+        except ConfigErrors:
+            return {"original": original, "changes": None}
+    run = Run(
+        method=form.method,
+        config=config.to_dict(),
+        dataset_version=_choose(list_usable_datasets(), _read_key(form["dataset"].value())) or original.dataset_version,
+        base_model=_choose(list_usable_bases(form.method), _read_key(form["base"].value())) or original.base_model,
+    )
+    return {"original": original, "changes": outcome.describe_changes(original, run)}
+
+
+def _read_key(value: Any) -> str:
+    return str(value.pk if isinstance(value, Model) else value or "")
 
 
 def _draw(request: HttpRequest, typed: Mapping[str, str]) -> HttpResponse:
@@ -108,6 +149,7 @@ def render_form(
         "methods": _list_methods(),
         "any_dataset": list_usable_datasets().exists(),
         "any_model": list_usable_bases(Method.REWARD).exists(),
+        **_describe_clone(_find_run((request.POST or request.GET).get("like", "")), form),
         "open_rest": any(field.name in form.initial for group in form.groups for field in group.fields),
     }
     template = (
@@ -151,13 +193,17 @@ def _describe_method(method: Method, words: str) -> dict[str, str]:
 
 def _read_pattern(pk: str) -> dict[str, str]:
     """What an earlier run was launched with, as if typed, so that a new one differs in one setting alone."""
-    run = selectors.list_runs().filter(pk=pk).first() if is_number(pk) else None
+    run = _find_run(pk)
     if run is None:
         return {}
     values = {setting.name: run.config.get(setting.name) for setting in list_settings(run.method)}
     texts = {name: type_value(value) for name, value in values.items() if value is not None}
     chosen = {"method": run.method, "dataset": str(run.dataset_version_id), "base": str(run.base_model_id)}
     return texts | chosen | {"recipe": run.recipe, "drawn_recipe": run.recipe}
+
+
+def _find_run(pk: str) -> Run | None:
+    return selectors.list_runs().filter(pk=pk).first() if is_number(pk) else None
 
 
 def is_number(text: str) -> bool:

@@ -19,11 +19,12 @@ from django.utils.translation import gettext as _
 
 from annotate.models import Grade
 from models_registry.models import ModelVersion
+from training.clones import Change, list_changes
 from training.engine.config import METHODS, Setting, list_settings
 from training.engine.reasons import name_dropped
 from training.engine.recipes import RECIPES
 from training.forms import name_setting, show_value
-from training.models import Run
+from training.models import Method, Run
 from training.views.curves import Figure
 
 
@@ -83,6 +84,34 @@ def list_used_settings(run: Run) -> list[UsedSetting]:
         text, usual = show_setting(setting, value), show_setting(setting, setting.default)
         used.append(UsedSetting(name_setting(setting), text, usual, changed=value != setting.default))
     return sorted(used, key=lambda setting: not setting.changed)
+
+
+@dataclass(frozen=True)
+class ShownChange:
+    """Something that a clone was given otherwise than its original, in the reader's words."""
+
+    label: str
+    before: str
+    after: str
+
+
+def describe_changes(original: Run, run: Run) -> list[ShownChange]:
+    """How ``run``, launched or not yet, differs from ``original``."""
+    return [
+        ShownChange(_name_change(change), _show_change(change, change.before), _show_change(change, change.after))
+        for change in list_changes(original, run)
+    ]
+
+
+def _name_change(change: Change) -> str:
+    names = {"method": _("Method"), "dataset_version": _("Dataset version"), "base_model": _("Base model")}
+    return name_setting(change.setting) if change.setting else names.get(change.name, change.name)
+
+
+def _show_change(change: Change, value: Any) -> str:
+    if change.setting:
+        return show_setting(change.setting, value)
+    return str(Method(value).label) if change.name == "method" and value in Method.values else str(value)
 
 
 def list_origin(run: Run) -> list[Fact]:

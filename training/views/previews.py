@@ -22,7 +22,7 @@ from training.services import LaunchErrors
 from training.views import preview_words as words
 from training.views.launch import is_number, render_form
 
-KEPT_FIELDS = ("name", "notes", "recipe")
+KEPT_FIELDS = ("name", "notes", "recipe", "like")
 """What a person typed that no preview depends on: it travels in the address, back to the form."""
 
 
@@ -81,19 +81,19 @@ def _describe(request: HttpRequest, preview: TokenPreview) -> dict[str, Any]:
     context: dict[str, Any] = {
         "preview": preview,
         "own": urlencode(own),
-        "launch_url": f"{reverse('run_new')}?{urlencode(_list_typed(preview) | own | drawn)}",
+        "launch_url": f"{reverse('run_new')}?{urlencode(_list_typed(preview, whole='like' in own) | own | drawn)}",
     }
     if preview.result:
         context |= words.describe_result(preview.result, number)
     return context
 
 
-def _list_typed(preview: TokenPreview) -> dict[str, str]:
-    """The preview's settings as if typed into the form; the usual ones need not be said."""
+def _list_typed(preview: TokenPreview, *, whole: bool) -> dict[str, str]:
+    """The preview's settings as if typed into the form; the usual ones need not be said unless ``whole``."""
     typed = {
         setting.name: type_value(preview.config[setting.name])
         for setting in list_settings(preview.method)
-        if preview.config.get(setting.name, setting.default) != setting.default
+        if setting.name in preview.config and (whole or preview.config[setting.name] != setting.default)
     }
     chosen = {"method": preview.method, "dataset": preview.dataset_version_id, "base": preview.base_model_id}
     return {name: str(value) for name, value in chosen.items()} | typed

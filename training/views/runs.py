@@ -15,7 +15,6 @@ from django.views.decorators.gzip import gzip_page
 from django.views.decorators.http import require_POST, require_safe
 
 from annotate.permissions import admin_required, get_labeler
-from models_registry.leases import CannotCancel, CannotRetry
 from training import selectors, services
 from training.models import Run
 from training.views import curves, evaluation, outcome
@@ -37,7 +36,7 @@ def list_runs(request: HttpRequest) -> HttpResponse:
     context = {
         "page": page,
         "rows": [outcome.describe_row(run) for run in page],
-        "any_active": any(not run.is_over for run in page),
+        "any_active": any(not run.is_at_rest for run in page),
         "archived": archived,
         "archived_count": Run.objects.exclude(archived_at=None).count(),
     }
@@ -56,6 +55,7 @@ def show_run(request: HttpRequest, pk: int) -> HttpResponse:
         "charts": curves.list_charts(run.method, context["logged"]),
         "settings_used": outcome.list_used_settings(run),
         "origin": outcome.list_origin(run),
+        "changes": outcome.describe_changes(run.cloned_from, run) if run.cloned_from else [],
         "comparison": compare_runs(run, [int(text) for text in request.GET.getlist("with") if is_number(text)]),
     }
     return render(request, "training/run_detail.html", context)
@@ -68,10 +68,10 @@ def show_run_status(request: HttpRequest, pk: int) -> HttpResponse:
     """What changed since the page was drawn or last asked (``state``, ``log``); asked for until the run is over."""
     run = get_object_or_404(selectors.list_runs(), pk=pk)
     context = _describe_run(run)
-    if run.is_over:
+    if run.is_at_rest:
         context |= _describe_end(run)
     changed = request.GET.get("state") != run.state
-    if changed and run.is_over:
+    if changed and run.is_at_rest:
         messages.info(request, _("%(run)s: %(state)s") % {"run": run.name, "state": run.get_state_display()})
     context |= {"oob": True, "state_changed": changed, "log_changed": request.GET.get("log") != context["log_mark"]}
     return render(request, "training/_run_update.html", context)
@@ -98,7 +98,7 @@ def read_metrics(request: HttpRequest, pk: int) -> HttpResponse:
         points=min(max(read["points"] or selectors.MAX_POINTS, 50), 2000),
         width=width if width.bit_count() == 1 else 0,
     )
-    return JsonResponse({"attempt": run.epoch, "over": run.is_over, **vars(series)})
+    return JsonResponse({"attempt": run.epoch, "over": run.is_at_rest, **vars(series)})
 
 
 @admin_required
@@ -126,22 +126,12 @@ def read_log(request: HttpRequest, pk: int) -> HttpResponseBase:
 
 @admin_required
 @require_POST
-def cancel_run(request: HttpRequest, pk: int) -> HttpResponse:
+def move_run(request: HttpRequest, pk: int, move: str) -> HttpResponse:
+    """Cancels, pauses, resumes or retries; why it cannot be done is said on the run's page."""
     run = get_object_or_404(Run, pk=pk)
     try:
-        services.cancel_run(run=run, by=get_labeler(request))
-    except CannotCancel as error:
-        messages.error(request, str(error))
-    return redirect("run_detail", pk)
-
-
-@admin_required
-@require_POST
-def retry_run(request: HttpRequest, pk: int) -> HttpResponse:
-    run = get_object_or_404(Run, pk=pk)
-    try:
-        services.retry_run(run=run)
-    except CannotRetry as error:
+        services.MOVES[move](run=run, by=get_labeler(request))
+    except services.REFUSALS as error:
         messages.error(request, str(error))
     return redirect("run_detail", pk)
 
