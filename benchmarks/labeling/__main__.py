@@ -37,20 +37,22 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--votes", type=int, default=100_000, help="on which a lead's reports are timed")
     parser.add_argument("--postgresql", default=POSTGRESQL, help="whoever may CREATE DATABASE")
     options = parser.parse_args(arguments)
-    measured, killed, reported = [], [], []
+    trials = []
     for database in options.database:
-        for comparisons in options.comparisons if options.repeats else []:
-            measured.append(run_trial(database, options, comparisons=comparisons, repeats=options.repeats))
+        measured = [
+            run_trial(database, options, comparisons=comparisons, repeats=options.repeats)
+            for comparisons in (options.comparisons if options.repeats else [])
+        ]
+        print(show_waits(measured), end="\n\n", flush=True)
+        killed = []
         if options.kills:
-            killed.append(
-                run_trial(
-                    database, options, comparisons=min(options.comparisons), kills=options.kills, think=KILL_THINK_S
-                )
-            )
+            fewest = min(options.comparisons)
+            killed.append(run_trial(database, options, comparisons=fewest, kills=options.kills, think=KILL_THINK_S))
+        print(show_kills(killed), end="\n\n", flush=True)
         if options.votes:
-            reported.append(time_reports(database, options))
-    print(show_waits(measured), show_kills(killed), show_reports(reported), sep="\n\n")
-    if any(trial["errors"] or trial["crashes"] or count_wrongs(trial) for trial in (*measured, *killed)):
+            print(show_reports([time_reports(database, options)]), end="\n\n", flush=True)
+        trials += [*measured, *killed]
+    if any(trial["errors"] or trial["crashes"] or count_wrongs(trial) for trial in trials):
         sys.exit("Something went wrong: see the tables.")
 
 

@@ -136,7 +136,9 @@ async def kill_once(server: WebServer, record: Record) -> float:
     server.start()
     while (back := record.find_first_reply(killed)) is None:
         if time.perf_counter() - killed > BACK_S:
-            raise TimeoutError("the web server did not come back")
+            raise TimeoutError(
+                f"the web server did not come back; the end of its log:\n{server.log.read_text()[-2000:]}"
+            )
         await asyncio.sleep(0.01)
     return back - killed
 
