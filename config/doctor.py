@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import sqlite3
 import subprocess
 import sys
+import time
+import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from importlib import metadata
@@ -20,6 +23,7 @@ from django.db.migrations.executor import MigrationExecutor
 from config.celery import app
 from config.shared_files import write_in_one_step
 from config.startup import SHORTEST_KEY
+from models_registry.store import StoreError, get_file, open_store
 
 Verdict = Literal["ok", "warning", "failure"]
 
@@ -47,7 +51,7 @@ class Finding:
 
 def examine() -> Iterator[Finding]:
     """All checks, one after the other; none of them raises, and none changes anything."""
-    for check in (*READINESS, check_versions, check_settings, check_broker, check_model_roots, check_gpus):
+    for check in (*READINESS, check_store, check_versions, check_settings, check_broker, check_model_roots, check_gpus):
         yield from check()
 
 
@@ -94,6 +98,37 @@ def check_data_dir() -> Iterator[Finding]:
     verdict: Verdict = "ok" if free >= LITTLE_SPACE else "warning" if free >= TOO_LITTLE_SPACE else "failure"
     more = "" if verdict == "ok" else " Free some, or move DATA_DIR: checkpoints need room."
     yield Finding("data folder", verdict, f"{folder} has {free / 1024**3:.1f} GiB left.{more}")
+
+
+def check_store() -> Iterator[Finding]:
+    """By a real file, put, found, read and deleted again."""
+    try:
+        if (store := open_store()) is None:
+            return
+        key, probe = f"probe/{uuid.uuid4().hex}", settings.DATA_DIR / f".probe.{uuid.uuid4().hex}"
+        began = time.monotonic()
+        write_in_one_step(probe, key)
+        try:
+            store.put(key, probe)
+            get_file(store, key, probe, hashlib.sha256(key.encode()).hexdigest())
+            found = store.exists(key) and key in store.list("probe")
+            store.delete(key)
+        finally:
+            probe.unlink(missing_ok=True)
+        if not found or store.exists(key):
+            raise StoreError(f"{store.url}: what was put there is not listed, or not deleted.")
+        yield Finding("object store", "ok", f"{store.url} takes and gives back ({time.monotonic() - began:.1f} s).")
+    except (StoreError, OSError) as error:
+        yield Finding("object store", "failure", f"{error} See STORE_URL.")
+
+
+def check_store_answers() -> Iterator[Finding]:
+    """Reads only, for every probe. A store that is away stops no labeler, so the web server is ready without it."""
+    try:
+        if (store := open_store(hurried=True)) is not None:
+            store.exists("probe/ready")
+    except StoreError as error:
+        yield Finding("object store", "warning", str(error))
 
 
 def check_versions() -> Iterator[Finding]:

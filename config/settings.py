@@ -17,6 +17,7 @@ from config.startup import (
     read_number,
     read_origins,
     read_secret_key,
+    read_store,
     read_switch,
     read_time_zone,
     read_token,
@@ -250,6 +251,15 @@ MAX_CRASHES = 3
 MODEL_ROOTS = [
     Path(root).resolve() for root in env.list("MODEL_ROOTS", default=[str(DATA_DIR / "import-models")]) if root
 ]
+
+# What hosts without a common disk share (models_registry/store.py); empty: everything stays in DATA_DIR.
+STORE_URL = read_store("STORE_URL", env("STORE_URL", default=""))
+STORE_S3 = {
+    "endpoint": env("AWS_ENDPOINT_URL", default=""),
+    "region": env("AWS_REGION", default="us-east-1"),
+    "access_key_id": env("AWS_ACCESS_KEY_ID", default=""),
+    "secret_access_key": env("AWS_SECRET_ACCESS_KEY", default=""),
+}
 
 ASSIGNMENT_LEASE_SECONDS = 15 * 60
 

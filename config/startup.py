@@ -67,6 +67,13 @@ def read_url(name: str, text: str, schemes: list[str]) -> str:
     return text
 
 
+def read_store(name: str, text: str) -> str:
+    """Where files shared by hosts lie: nowhere, a folder, or a bucket with or without a prefix."""
+    if text and not re.fullmatch(r"file:///[^?#]+|s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[\w./-]*)?", text, re.ASCII):
+        raise SystemExit(f"{name} is neither file:///a/folder nor s3://bucket/prefix.")
+    return text.rstrip("/")
+
+
 def read_secret_key(text: str) -> str:
     """As given in the environment: long enough, or empty for the one that is kept in DATA_DIR."""
     if text and len(text) < SHORTEST_KEY:

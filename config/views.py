@@ -24,7 +24,7 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_1_0_0
 
 from annotate.permissions import admin_required
 from config import people
-from config.doctor import find_hindrance
+from config.doctor import check_store_answers, find_hindrance
 from config.forms import PersonForm, TokenForm
 from config.metrics import write_exposition
 from config.overview import describe_house
@@ -62,11 +62,13 @@ def readyz(request: HttpRequest) -> HttpResponse:
     """For load balancers: 503 while this process can serve nobody, as before its migrations ran or on a full disk.
 
     Which of them it is stands in the log and in `manage.py doctor`: the world need not know paths and versions.
+    An object store that is ``away`` stops no labeler.
     """
     if hindrance := find_hindrance():
         log.warning("not ready: %s: %s", hindrance.subject, hindrance.text)
         return JsonResponse({"status": "not ready", "subject": hindrance.subject}, status=503)
-    return JsonResponse({"status": "ready"})
+    away = [finding.subject for finding in check_store_answers()]
+    return JsonResponse({"status": "ready"} | ({"away": away} if away else {}))
 
 
 @login_not_required

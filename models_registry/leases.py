@@ -210,6 +210,12 @@ def extend(work: LeasedWork, **progress: Any) -> bool:
     return look(work)
 
 
+@transaction.atomic
+def note(work: LeasedWork, **values: Any) -> None:
+    """Files ``values`` without renewing the lease. Raises LeaseLost."""
+    _write(work, **values)
+
+
 def look(work: LeasedWork) -> bool:
     """Reads only: True when a person asked for an end; ``work`` then knows of that and of a pause. Raises LeaseLost."""
     asked = _mine(work).values_list("cancel_requested", "pause_requested").first()

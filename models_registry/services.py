@@ -14,7 +14,7 @@ from django.db import IntegrityError, transaction
 from django.db.models.functions import Now
 from django.utils.translation import gettext as _
 
-from models_registry import leases
+from models_registry import depot, leases
 from models_registry.models import ModelImport, ModelKind, ModelSource, ModelVersion
 from models_registry.supervisor import ProgramJob, Supervisor
 
@@ -111,8 +111,10 @@ def prepare_model(work: ModelImport, supervisor: Supervisor) -> None:
         config["ref"] = _find_local_folder(model.source_ref)
     job = ProgramJob(["-m", "models_registry.inference.prepare"], config, online=model.source != ModelSource.FOLDER)
     facts = supervisor.run(job, work.attempt_folder)
+    with leases.keep_alive(work) as still_mine:
+        facts |= depot.deposit(work, "model", work.attempt_folder / "model", still_mine)
     with transaction.atomic():
-        leases.finish(work)
+        leases.finish(work, message="")
         place_model(model, work.attempt_folder / "model", facts)
     remove_folder(work.folder)
 

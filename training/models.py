@@ -32,6 +32,7 @@ class Run(LeasedWork, Archivable):
     base_model = models.ForeignKey(ModelVersion, on_delete=models.PROTECT, related_name="runs_from")
     dataset_version = models.ForeignKey(DatasetVersion, on_delete=models.PROTECT, related_name="runs")
     config = models.JSONField(help_text=_("Hyper-parameters as checked at launch; see training/engine/config.py."))
+    checkpoints = models.JSONField(default=list, help_text=_("Those in the object store: epoch, step, key, digest."))
     result = models.JSONField(default=dict)
     model = models.OneToOneField(
         ModelVersion, null=True, blank=True, on_delete=models.PROTECT, related_name="trained_by"

@@ -21,7 +21,7 @@ from models_registry.models import ModelVersion, WorkState
 from models_registry.services import hold_models, remove_folder
 from models_registry.supervisor import ProgramJob, Supervisor
 from training.models import TokenPreview
-from training.services import LaunchErrors, check_launch
+from training.services import LaunchErrors, bring_inputs, check_launch
 
 KEPT = 50
 EXAMPLES = 10
@@ -65,6 +65,7 @@ def request_preview(
 
 def preview_tokens(work: TokenPreview, supervisor: Supervisor) -> None:
     """Runs the program and files what it found, under the lease."""
+    bring_inputs(work)
     config = describe_job(work.dataset_version, work.base_model, work.method, work.config) | {"examples": EXAMPLES}
     job = ProgramJob(["-m", "training.engine.preview", "--result"], config)
     result = supervisor.run(job, work.attempt_folder)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import sys
 from collections.abc import Callable, Mapping
@@ -16,20 +15,20 @@ from django.contrib.auth.models import User
 from django.db import IntegrityError, transaction
 from django.utils.translation import gettext as _
 
+from annotate.exporting.shared import fetch_dataset
 from annotate.models import AuditAction, DatasetVersion
 from annotate.services.audit import record
-from models_registry import leases
+from models_registry import depot, leases
 from models_registry.inference.model_files import read_model_facts
 from models_registry.models import ModelKind, ModelSource, ModelVersion
 from models_registry.services import find_free_name, hold_models, place_model
 from models_registry.supervisor import ProgramJob, Supervisor
 from models_registry.work import WorkState
+from training.checkpoints import find_resumable, free_store, list_checkpoints, mirrored, store_log
 from training.curve_levels import file_metrics
 from training.engine.config import ConfigErrors, TrainingConfig
 from training.engine.recipes import RECIPES, fill_in
-from training.models import Method, Run
-
-_CHECKPOINT = re.compile(r"step-(\d+)")
+from training.models import Method, Run, TokenPreview
 
 
 class LaunchErrors(ValueError):
@@ -148,6 +147,7 @@ REFUSALS = (leases.CannotCancel, leases.CannotPause, leases.CannotResume, leases
 def train_model(work: Run, supervisor: Supervisor) -> None:
     """Runs the engine and registers the model, under the lease."""
     version, base = work.dataset_version, work.base_model
+    bring_inputs(work)
     config = {
         "method": work.method,
         "model": str(base.folder),
@@ -158,7 +158,7 @@ def train_model(work: Run, supervisor: Supervisor) -> None:
         "train_file": str(version.train_path),
         "train_sha256": version.train_sha256,
         "eval_file": str(version.eval_path) if version.eval_rows else None,
-        "resume_from": _find_resumable(work),
+        "resume_from": find_resumable(work),
         "reference_cache": str(settings.DATA_DIR / "reference-cache"),
         "values": work.config,
     }
@@ -166,13 +166,25 @@ def train_model(work: Run, supervisor: Supervisor) -> None:
         build_launch_command(),
         config,
         on_metrics=partial(file_metrics, work),
-        find_progress=lambda: max([0, *(step for _epoch, step in _list_checkpoints(work))]),
+        find_progress=lambda: max([0, *(step for _epoch, step in list_checkpoints(work))]),
     )
-    result = supervisor.run(job, work.attempt_folder)
-    with leases.keep_alive(work):  # hashing large weights takes a while
+    with mirrored(work):
+        result = supervisor.run(job, work.attempt_folder)
+    with leases.keep_alive(work) as still_mine:  # hashing large weights takes a while
         facts = read_model_facts(work.attempt_folder / "model")
+        facts |= depot.deposit(work, "model", work.attempt_folder / "model", still_mine)
+        depot.insist(work, lambda: store_log(work), still_mine)
     _register_result(work, result, facts)
     _free_disk(work)
+
+
+def bring_inputs(work: Run | TokenPreview) -> None:
+    """Sees to it that base model and data are on this machine."""
+    depot.bring(
+        work,
+        lambda still_mine: depot.fetch_model(work.base_model, still_mine),
+        lambda still_mine: fetch_dataset(work.dataset_version, still_mine),
+    )
 
 
 def build_launch_command() -> list[str]:
@@ -247,27 +259,11 @@ def _say_taken(name: str) -> tuple[str, str]:
     return "name", _("There is a run named %(name)s already.") % {"name": repr(name)}
 
 
-def _list_checkpoints(work: Run) -> list[tuple[int, int]]:
-    """(epoch, step) of every checkpoint of every attempt; whether one is sound is for the engine to say."""
-    found = []
-    for epoch in range(1, work.epoch + 1):
-        folder = work.folder / f"attempt-{epoch}" / "checkpoints"
-        names = os.listdir(folder) if folder.is_dir() else []
-        found += [(epoch, int(match[1])) for match in map(_CHECKPOINT.fullmatch, names) if match]
-    return found
-
-
-def _find_resumable(work: Run) -> str | None:
-    """The newest earlier attempt with a checkpoint."""
-    epochs = [epoch for epoch, _step in _list_checkpoints(work) if epoch < work.epoch]
-    return str(work.folder / f"attempt-{max(epochs)}") if epochs else None
-
-
 def _register_result(work: Run, result: dict[str, Any], facts: dict[str, Any]) -> None:
     for attempts_left in (2, 1, 0):
         try:
             with transaction.atomic():
-                leases.finish(work, result=result, message="")
+                leases.finish(work, result=result, checkpoints=[], message="")
                 model = ModelVersion.objects.create(
                     name=find_free_name(work.name),
                     kind=ModelKind.REWARD if work.method == Method.REWARD else ModelKind.POLICY,
@@ -290,3 +286,4 @@ def _free_disk(work: Run) -> None:
     for epoch in range(1, work.epoch):
         shutil.rmtree(work.folder / f"attempt-{epoch}", ignore_errors=True)
     shutil.rmtree(work.attempt_folder / "checkpoints", ignore_errors=True)
+    free_store(work)

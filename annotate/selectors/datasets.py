@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -14,10 +15,14 @@ from django.utils.translation import gettext_lazy as _lazy
 
 from annotate.exporting.aggregate import LEFT_OUT_LABELS
 from annotate.exporting.rule import STRENGTHS, DatasetRule, describe_rule
+from annotate.exporting.shared import fetch_dataset
 from annotate.exporting.split import EVAL, TRAIN
 from annotate.models import DatasetVersion, Grade, Project
 from annotate.services.datasets import CARD_NAME
 from models_registry.models import WorkState
+from models_registry.store import StoreError
+
+log = logging.getLogger(__name__)
 
 FILES = {TRAIN: "train.jsonl", EVAL: "eval.jsonl", "card": CARD_NAME}
 """Name in the address: file. Nothing else can be asked for."""
@@ -65,16 +70,21 @@ def describe_stored_rule(version: DatasetVersion) -> list[str]:
 
 def read_first_rows(version: DatasetVersion, number: int) -> list[dict[str, Any]]:
     """The first rows of the training part; none before the files are there."""
-    if version.state != WorkState.FINISHED or not version.train_path.exists():
+    path = find_file(version, "train")
+    if path is None:
         return []
-    with version.train_path.open("rb") as file:
+    with path.open("rb") as file:
         return [orjson.loads(line) for line in islice(file, number)]
 
 
 def find_file(version: DatasetVersion, name: str) -> Path | None:
-    """Where a finished version's file lies; None for any other name and before it is there."""
+    """Where a finished version's file lies, fetched if need be; None for another name and while it is not there."""
     if version.state != WorkState.FINISHED or name not in FILES:
         return None
+    try:
+        fetch_dataset(version)
+    except StoreError as error:
+        log.warning("The files of %s are not here: %s", version, error)
     path = version.folder / FILES[name]
     return path if path.is_file() else None
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from django.contrib.auth.models import User
 from django.db import transaction
@@ -31,7 +32,7 @@ from annotate.models import (
     Project,
 )
 from annotate.services.audit import record
-from models_registry import leases
+from models_registry import depot, leases
 from models_registry.models import WorkState
 from models_registry.services import remove_folder
 
@@ -151,8 +152,9 @@ def build_dataset_version(version: DatasetVersion, still_mine: Callable[[], None
         card = write_card(version, rule, tally, {TRAIN: train.sha256, EVAL: evaluation.sha256}, weighing)
         write_text(scratch / CARD_NAME, card)
         still_mine()
+        stored = depot.deposit(version, "files", scratch, still_mine)
         publish_files(scratch, version.folder, [version.train_path.name, version.eval_path.name, CARD_NAME])
-        _store_result(version, tally, cutoff, train, evaluation)
+        _store_result(version, tally, cutoff, train, evaluation, stored)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
 
@@ -204,7 +206,12 @@ def _explain_failure(tally: Tally) -> str:
 
 @transaction.atomic
 def _store_result(
-    version: DatasetVersion, tally: Tally, cutoff: Cutoff, train: JsonLinesWriter, evaluation: JsonLinesWriter
+    version: DatasetVersion,
+    tally: Tally,
+    cutoff: Cutoff,
+    train: JsonLinesWriter,
+    evaluation: JsonLinesWriter,
+    stored: dict[str, Any],
 ) -> None:
     uses = (
         DatasetVersionJudgment(dataset_version=version, judgment_id=judgment_id, split=split)
@@ -224,7 +231,7 @@ def _store_result(
         eval_rows=tally.rows[EVAL],
         train_sha256=train.sha256,
         eval_sha256=evaluation.sha256,
-        counts=tally.as_json() | {"comparison_cutoff": cutoff.comparison},
+        counts=tally.as_json() | {"comparison_cutoff": cutoff.comparison} | stored,
         left_out=dict(tally.left_out.most_common()),
         message="",
     )

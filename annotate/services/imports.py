@@ -8,11 +8,13 @@ than the inserting takes.
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 import shutil
 import time
 import uuid
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +36,10 @@ from annotate.services.comparisons import explain_axis
 from annotate.services.gold import GoldError
 from annotate.services.import_rows import check_for_project, count_writes, dump_row, enter_rows
 from annotate.services.worker_votes import VotesRefused
-from models_registry import leases
+from models_registry import depot, leases
+from models_registry.store import StoreError, get_file, open_store
+
+log = logging.getLogger(__name__)
 
 UPLOAD_NAME = "upload"
 MAX_ROWS_SQLITE = 50_000
@@ -52,7 +57,7 @@ class ImportRefused(ValueError):
 def start_import(*, project: Project, format: str, on_bad_line: str, uploaded_file: File[Any], by: User) -> Import:
     """Stores the file (``DATA_DIR/imports/<id>/upload``, 0600) with its SHA-256, and calls a worker.
 
-    Raises ImportRefused for a file beyond the cap or an empty one, and for an axis.
+    Raises ImportRefused for a file beyond the cap or an empty one, for an axis, and while the object store is away.
     """
     if project.parent_id:
         raise ImportRefused(explain_axis())
@@ -60,6 +65,7 @@ def start_import(*, project: Project, format: str, on_bad_line: str, uploaded_fi
     _remove_strays(incoming.parent)
     try:
         size, sha256 = _store_upload(uploaded_file, incoming)
+        _share_upload(incoming, sha256)
         with transaction.atomic():
             work = Import.objects.create(
                 project=project,
@@ -99,6 +105,9 @@ def perform_import(work: Import, still_mine: Callable[[], None]) -> None:
 
     Raises WorkFailed in words where nothing enters, LeaseLost, and WorkCancelled.
     """
+    if (store := open_store()) is not None and not (work.folder / UPLOAD_NAME).exists():
+        fetch = partial(get_file, store, _name_shared(work.sha256), work.folder / UPLOAD_NAME, work.sha256)
+        depot.insist(work, fetch, still_mine)
     report = Report()
     spool = work.attempt_folder / "rows.jsonl"
     try:
@@ -136,6 +145,20 @@ def _store_upload(uploaded_file: File[Any], target: Path) -> tuple[int, str]:
     if not size:
         raise ImportRefused(_("The file is empty."))
     return size, digest.hexdigest()
+
+
+def _share_upload(path: Path, sha256: str) -> None:
+    """The worker that takes it up may be another machine."""
+    try:
+        if (store := open_store()) is not None:
+            store.put(_name_shared(sha256), path)
+    except StoreError as error:
+        log.warning("An upload could not be stored: %s", error)
+        raise ImportRefused(_("The object store does not answer. Try again later.")) from error
+
+
+def _name_shared(sha256: str) -> str:
+    return f"{Import.folder_name}/{sha256}"
 
 
 def _remove_strays(folder: Path) -> None:

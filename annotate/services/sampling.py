@@ -19,7 +19,7 @@ from annotate.services.audit import record
 from annotate.services.comparisons import NewComparison, NewResponse, create_comparisons, explain_axis
 from annotate.services.prompts import PromptError, get_or_create_prompts
 from annotate.services.scoring import score_rows, write_rows
-from models_registry import leases
+from models_registry import depot, leases
 from models_registry.models import LeasedWork, ModelKind, ModelVersion
 from models_registry.services import hold_models
 from models_registry.supervisor import ProgramJob, Supervisor
@@ -141,6 +141,7 @@ def sample_responses(work: SamplingJob, supervisor: Supervisor) -> None:
         write_inputs=_write_inputs(work, prompts.values()),
     )
     folder = work.attempt_folder / "generate"
+    depot.bring_models(work, work.model_a, work.model_b, work.reward_model)
     supervisor.run(job, folder)
     answers, left_out = _read_pairs(folder / "responses.jsonl", prompts)
     if not answers:

@@ -14,7 +14,7 @@ from django.utils.translation import gettext as _
 
 from annotate.models import Project, Response, ResponseScore, ScoringJob
 from annotate.services.comparisons import explain_axis
-from models_registry import leases
+from models_registry import depot, leases
 from models_registry.models import LeasedWork, ModelKind, ModelVersion
 from models_registry.services import hold_models
 from models_registry.supervisor import ProgramJob, Supervisor
@@ -49,6 +49,7 @@ def score_responses(work: ScoringJob, supervisor: Supervisor) -> None:
         {"id": response.pk, "messages": response.prompt.messages, "response": response.text}
         for response in _list_unscored(work.project, work.model).select_related("prompt").iterator(chunk_size=_BATCH)
     ]
+    depot.bring_models(work, work.model)
     scores = score_rows(work, supervisor, work.model, rows, folder=work.attempt_folder / "score") if rows else {}
     left_out = len(rows) - len(scores)
     with transaction.atomic():

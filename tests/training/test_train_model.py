@@ -14,7 +14,7 @@ from models_registry import leases, supervisor, tasks
 from models_registry.models import ModelVersion
 from models_registry.selectors import list_models
 from tests.tiny_models import make_tiny_policy
-from training import services
+from training import checkpoints, services
 from training.curve_levels import file_metrics
 from training.models import Run, RunMetric
 
@@ -131,11 +131,11 @@ def test_metrics_of_one_step_are_merged_and_done_again_overwritten(launch: Launc
 def test_resumes_from_the_newest_attempt_with_a_checkpoint(launch: Launch) -> None:
     run = launch()
     run.epoch = 4
-    assert services._find_resumable(run) is None
+    assert checkpoints.find_resumable(run) is None
     for attempt, step in ((1, 40), (2, 60), (4, 80)):
         (run.folder / f"attempt-{attempt}" / "checkpoints" / f"step-{step:08d}").mkdir(parents=True)
     (run.folder / "attempt-3").mkdir()
-    assert services._find_resumable(run) == str(run.folder / "attempt-2")
+    assert checkpoints.find_resumable(run) == str(run.folder / "attempt-2")
 
 
 def test_device_is_said_outright(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,7 +15,9 @@ from django.views.decorators.gzip import gzip_page
 from django.views.decorators.http import require_POST, require_safe
 
 from annotate.permissions import admin_required, get_labeler
+from models_registry.store import StoreError
 from training import selectors, services
+from training.checkpoints import fetch_log
 from training.models import Run
 from training.views import curves, evaluation, outcome
 from training.views.comparison import compare_runs
@@ -115,12 +117,11 @@ def read_metrics_csv(request: HttpRequest, pk: int) -> StreamingHttpResponse:
 @require_safe
 @never_cache
 def read_log(request: HttpRequest, pk: int) -> HttpResponseBase:
-    """The whole log where the run's folder is on this machine, else the tail that the database holds; as plain text."""
+    """The whole log where it is on this machine or in the store, else the tail in the database; as plain text."""
     run = get_object_or_404(Run, pk=pk)
-    path = run.attempt_folder / "log.txt"
     try:
-        return FileResponse(path.open("rb"), filename=f"run-{run.pk}.txt", content_type=PLAIN_TEXT)
-    except OSError:
+        return FileResponse(fetch_log(run).open("rb"), filename=f"run-{run.pk}.txt", content_type=PLAIN_TEXT)
+    except (OSError, StoreError):
         return HttpResponse(run.log_tail, content_type=PLAIN_TEXT)
 
 
