@@ -5,7 +5,7 @@ PY := .venv/bin/python
 JOBS ?= auto
 TESTS ?= tests
 
-.PHONY: run test bench bench-labeling parity screenshots lint format css lock messages clean
+.PHONY: run test bench bench-labeling chaos parity screenshots lint format css lock messages clean
 
 run: .venv/run-ready
 	@exec $(PY) manage.py serve
@@ -59,6 +59,10 @@ bench: .venv/test-ready
 # Two hundred labelers at once on SQLite and PostgreSQL, and the web server killed under them (an hour).
 bench-labeling: .venv/test-ready
 	$(PY) -m benchmarks.labeling
+
+# Everything that dies is killed under real runs, on three set-ups with servers of their own (an hour; see benchmarks/chaos).
+chaos: .venv/test-ready
+	$(PY) -m benchmarks.chaos
 
 # Photograph the pages of the whole loop for the README.
 screenshots: .venv/test-ready

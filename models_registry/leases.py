@@ -14,6 +14,7 @@ import logging
 import os
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import copy_context
@@ -25,7 +26,7 @@ from typing import Any, TypeVar
 from django.apps import apps
 from django.conf import settings
 from django.db import DatabaseError, InterfaceError, connection, transaction
-from django.db.models import F, Q, QuerySet
+from django.db.models import BooleanField, Case, F, Q, QuerySet, When
 from django.db.models.functions import Now
 from django.utils.translation import gettext as _
 
@@ -304,10 +305,10 @@ def reconcile(*, resend_after: timedelta | None = None) -> None:
     if resend_after is None:  # the last hint may lie with a worker that hangs
         resend_after = timedelta(seconds=2 * settings.RECONCILE_SECONDS)
     for model in list_work_models():
-        for work in model._default_manager.filter(state=WorkState.RUNNING, lease_until__lt=Now())[:100]:
+        for work in _list_abandoned(model):
             with transaction.atomic():
-                expired = _mine(work).filter(lease_until__lt=Now())
-                _after_crash(work, expired, "The worker was lost.", missing_ok=True)
+                unchanged = _mine(work).filter(lease_until=work.lease_until)
+                _after_crash(work, unchanged, "The worker was lost.", missing_ok=True)
         # Given back by its owner in the moment when a person asked for an end or a pause.
         waiting = model._default_manager.filter(state__in=[WorkState.QUEUED, WorkState.PAUSED])
         wishes = {"cancel_requested": _ended(WorkState.CANCELLED), "pause_requested": _paused()}
@@ -319,6 +320,35 @@ def reconcile(*, resend_after: timedelta | None = None) -> None:
     for queue in sorted({model.queue for model in list_work_models()}):
         for _hint in range(min(_mark_hinted(queue, resend_after), 4)):
             send_hint(queue)
+
+
+_watched: dict[LeasedWork, tuple[tuple[int, Any], float]] = {}
+"""Running rows: epoch and lease as last seen here, and since when by this process's steady clock."""
+_BEATS_MISSED = 2
+
+
+def _list_abandoned(model: type[LeasedWork]) -> list[LeasedWork]:
+    """Running rows whose lease is over and has not moved for two heartbeats, or has not moved for a whole lease.
+
+    The database's clock alone does not decide: it may be set while work runs, and SQLite's is that of whoever asks. A
+    living owner moves its lease with every heartbeat, whatever the time is.
+    """
+    over = Case(When(lease_until__lt=Now(), then=True), default=False, output_field=BooleanField())
+    rows = model._default_manager.filter(state=WorkState.RUNNING).defer("log_tail").annotate(lease_is_over=over)
+    running, now = list(rows), time.monotonic()
+    before = {work: seen for work, seen in _watched.items() if isinstance(work, model)}
+    for work in before:
+        del _watched[work]
+    abandoned: list[LeasedWork] = []
+    for work in running:
+        lease = (work.epoch, work.lease_until)
+        seen, since = before.get(work, (None, now))
+        since = since if seen == lease else now
+        _watched[work] = (lease, since)
+        beats = settings.HEARTBEAT_SECONDS * _BEATS_MISSED if work.lease_is_over else settings.LEASE_SECONDS
+        if now - since >= beats:
+            abandoned.append(work)
+    return abandoned
 
 
 def _mark_hinted(queue: str, resend_after: timedelta) -> int:

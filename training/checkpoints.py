@@ -46,12 +46,15 @@ def list_checkpoints(work: Run) -> list[tuple[int, int]]:
     return found
 
 
-def find_resumable(work: Run) -> str | None:
-    """The newest earlier attempt with a checkpoint; one that is only in the store is fetched to where it would lie."""
+def list_resumable(work: Run) -> list[str]:
+    """The earlier attempts with checkpoints, newest first: where the newest is damaged, an older one goes on.
+
+    A newer one that is only in the store is fetched to where it would lie.
+    """
     here = [(epoch, step) for epoch, step in list_checkpoints(work) if epoch < work.epoch]
     if (store := open_store()) is not None:
         here += _fetch_newer(work, store, max(here, default=(0, 0)))
-    return str(work.folder / f"attempt-{max(here)[0]}") if here else None
+    return [str(work.folder / f"attempt-{epoch}") for epoch in sorted({epoch for epoch, _step in here}, reverse=True)]
 
 
 @contextmanager

@@ -24,7 +24,7 @@ from models_registry.models import ModelKind, ModelSource, ModelVersion
 from models_registry.services import find_free_name, hold_models, place_model
 from models_registry.supervisor import ProgramJob, Supervisor
 from models_registry.work import WorkState
-from training.checkpoints import find_resumable, free_store, list_checkpoints, mirrored, store_log
+from training.checkpoints import free_store, list_checkpoints, list_resumable, mirrored, store_log
 from training.curve_levels import file_metrics
 from training.engine.config import ConfigErrors, TrainingConfig
 from training.engine.recipes import RECIPES, fill_in
@@ -158,7 +158,7 @@ def train_model(work: Run, supervisor: Supervisor) -> None:
         "train_file": str(version.train_path),
         "train_sha256": version.train_sha256,
         "eval_file": str(version.eval_path) if version.eval_rows else None,
-        "resume_from": find_resumable(work),
+        "resume_from": list_resumable(work),
         "reference_cache": str(settings.DATA_DIR / "reference-cache"),
         "values": work.config,
     }

@@ -78,10 +78,16 @@ class Program:
         self._stop_signal: str | None = None
         self._status: dict[str, Any] = {}
         self._status_lock = threading.Lock()
+        self._heartbeat: _Heartbeat | None = None
 
     @property
     def stop_reason(self) -> str | None:
-        """Why the program was asked to leave, or None. Costs one ``stat``; ask once a step."""
+        """Why the program was asked to leave, or None. Costs one ``stat`` and a short read; ask once a step.
+
+        Does not return where the lease may be lost: a program that was paused past it must not begin another step.
+        """
+        if self._heartbeat:
+            self._heartbeat.leave_if_silent()
         if self._stop_signal:
             return self._stop_signal
         stop = self.folder / "stop"
@@ -131,7 +137,7 @@ class Program:
 
         0 finished, 3 stopped on request, 1 failed with a cause in status.json.
         """
-        _stay_under_supervision(self.folder)
+        self._heartbeat = _stay_under_supervision(self.folder)
         signal.signal(signal.SIGTERM, self._remember_signal)
         signal.signal(signal.SIGINT, self._remember_signal)
         self.report("starting", message="Starting")
@@ -186,30 +192,45 @@ def _finite(value: Any) -> Any:
     return value
 
 
-def _stay_under_supervision(folder: Path) -> None:
+class _Heartbeat:
+    """The supervisor's counter, and when it was last seen to move."""
+
+    def __init__(self, path: Path) -> None:
+        self._path, self._beat, self._seen_at = path, "", _read_clock()
+
+    def leave_if_silent(self) -> None:
+        try:
+            beat = self._path.read_text(encoding="utf-8")
+        except OSError:
+            beat = self._beat
+        if beat != self._beat:
+            self._beat, self._seen_at = beat, _read_clock()
+        elif _read_clock() - self._seen_at > HEARTBEAT_TIMEOUT_S:
+            print("The supervisor fell silent; leaving.", file=sys.stderr, flush=True)
+            os._exit(EXIT_ORPHANED)
+
+    def watch(self) -> None:
+        while True:
+            self.leave_if_silent()
+            time.sleep(2.0)
+
+
+def _read_clock() -> float:
+    """Goes on while the machine sleeps, as the lease does."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME) if sys.platform == "linux" else time.monotonic()
+
+
+def _stay_under_supervision(folder: Path) -> _Heartbeat | None:
     if os.environ.get("PLUMBLINE_SUPERVISED") != "1":
-        return
+        return None
     parent = os.getppid()
     if sys.platform == "linux":
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
         if os.getppid() != parent:  # the parent died before the call
             os._exit(EXIT_ORPHANED)
-    threading.Thread(target=_watch_heartbeat, args=(folder / "heartbeat",), daemon=True).start()
-
-
-def _watch_heartbeat(path: Path) -> None:
-    seen, seen_at = "", time.monotonic()
-    while True:
-        try:
-            beat = path.read_text(encoding="utf-8")
-        except OSError:
-            beat = seen
-        if beat != seen:
-            seen, seen_at = beat, time.monotonic()
-        elif time.monotonic() - seen_at > HEARTBEAT_TIMEOUT_S:
-            print("The supervisor fell silent; leaving.", file=sys.stderr, flush=True)
-            os._exit(EXIT_ORPHANED)
-        time.sleep(2.0)
+    heartbeat = _Heartbeat(folder / "heartbeat")
+    threading.Thread(target=heartbeat.watch, daemon=True).start()
+    return heartbeat
 
 
 def _print_traceback() -> None:

@@ -9,12 +9,19 @@ from typing import Any
 
 import pytest
 from django.db import transaction
+from django.db.models import F
 from django.db.models.functions import Now
 from django.utils import timezone
 
 from models_registry import leases
 from models_registry.models import ModelImport, ModelVersion
 from tests.models_registry.conftest import MakeWork
+
+
+@pytest.fixture(autouse=True)
+def _at_once(settings: Any) -> None:
+    """A lease that is over counts at first sight."""
+    settings.HEARTBEAT_SECONDS = 0
 
 
 @pytest.fixture
@@ -203,6 +210,38 @@ def test_enqueue_calls_a_worker_after_the_commit(
 
 
 class TestReconcile:
+    def test_a_clock_that_was_set_takes_nothing_from_a_living_owner(
+        self, claimed: ModelImport, settings: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        settings.HEARTBEAT_SECONDS, now = 10, 1000.0
+        monkeypatch.setattr("models_registry.leases.time.monotonic", lambda: now)
+        for _beat in range(5):  # each leaves a lease that is over by the clock of whoever looks
+            leases.extend(claimed)
+            ModelImport.objects.filter(pk=claimed.pk).update(lease_until=F("lease_until") - timedelta(hours=1))
+            leases.reconcile()
+            now += 15
+        assert read(claimed).state == "running"
+        leases.reconcile()
+        now += 15
+        assert read(claimed).state == "running"
+        leases.reconcile()
+        assert read(claimed).state == "queued"
+
+    def test_a_lease_in_the_far_future_is_no_longer_than_others(
+        self, claimed: ModelImport, settings: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Its owner died after its clock, an hour ahead, had been set right."""
+        ModelImport.objects.filter(pk=claimed.pk).update(lease_until=Now() + timedelta(hours=1))
+        now = 1000.0
+        monkeypatch.setattr("models_registry.leases.time.monotonic", lambda: now)
+        leases.reconcile()
+        now += settings.LEASE_SECONDS - 1
+        leases.reconcile()
+        assert read(claimed).state == "running"
+        now += 1
+        leases.reconcile()
+        assert read(claimed).state == "queued"
+
     def test_leaves_live_owners_alone(self, claimed: ModelImport, sent: list[str]) -> None:
         leases.reconcile()
         assert read(claimed).state == "running"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -15,6 +16,7 @@ from django.db import OperationalError
 
 from models_registry import leases, program_folder, supervisor
 from models_registry.draining import is_draining, start_draining, stop_draining
+from models_registry.inference.program import EXIT_ORPHANED
 from models_registry.models import ModelImport
 from models_registry.slots import Slot
 from models_registry.supervisor import ProgramJob, Supervisor, build_environment
@@ -278,6 +280,36 @@ def test_own_process_is_not_left_with_children(supervise: Supervise) -> None:
     supervise("finish")
     with pytest.raises(ChildProcessError):
         os.waitpid(-1, os.WNOHANG)
+
+
+STEPPER = """
+import sys
+from pathlib import Path
+from models_registry.inference.program import Program
+steps = (Path(sys.argv[1]) / "steps").open("ab", buffering=0)
+
+def main(program):
+    while not program.stop_reason:
+        steps.write(b".")
+
+sys.exit(Program(Path(sys.argv[1])).run(main))
+"""
+
+
+def test_program_that_was_frozen_past_its_lease_begins_no_further_step(tmp_path: Path) -> None:
+    """As on a machine that was paused, its supervisor with it; the step that it was in may still end."""
+    (tmp_path / "heartbeat").write_text("1")
+    env = os.environ | {"PLUMBLINE_SUPERVISED": "1", "PLUMBLINE_HEARTBEAT_TIMEOUT_S": "1"}
+    program = subprocess.Popen([sys.executable, "-c", STEPPER, str(tmp_path)], env=env)
+    steps = tmp_path / "steps"
+    wait_until(lambda: steps.exists() and steps.stat().st_size > 100)
+    program.send_signal(signal.SIGSTOP)
+    frozen_at = time.monotonic()
+    wait_until(lambda: time.monotonic() - frozen_at > 1.5)
+    done = steps.stat().st_size
+    program.send_signal(signal.SIGCONT)
+    assert program.wait(10) == EXIT_ORPHANED
+    assert steps.stat().st_size - done <= 1
 
 
 STARTER = """

@@ -152,14 +152,14 @@ def test_the_newest_sound_checkpoint_that_the_row_names_is_taken(
     run = leases.claim(run, "b")
     assert run is not None
     move("b")
-    assert checkpoints.find_resumable(run) == str(run.folder / "attempt-1")
+    assert checkpoints.list_resumable(run) == [str(run.folder / "attempt-1")]
     assert checkpoints.list_checkpoints(run) == [(1, 20)] and store.exists(f"{unnamed['key']}/state.json")
     shutil.rmtree(run.folder)
     damaged = run.folder / "damaged"
     damaged.parent.mkdir(parents=True)
     damaged.write_text("{}")
     store.put(f"{run.checkpoints[-1]['key']}/state.json", damaged)
-    assert checkpoints.find_resumable(run) == str(run.folder / "attempt-1")
+    assert checkpoints.list_resumable(run) == [str(run.folder / "attempt-1")]
     assert checkpoints.list_checkpoints(run) == [(1, 10)]
 
 

@@ -128,14 +128,14 @@ def test_metrics_of_one_step_are_merged_and_done_again_overwritten(launch: Launc
     assert rows == {1: {"loss": 0.9, "eval_loss": 0.8}, 2: {"loss": 0.6}, 3: {"loss": 0.5}}
 
 
-def test_resumes_from_the_newest_attempt_with_a_checkpoint(launch: Launch) -> None:
+def test_resumes_from_any_earlier_attempt_with_a_checkpoint(launch: Launch) -> None:
     run = launch()
     run.epoch = 4
-    assert checkpoints.find_resumable(run) is None
+    assert checkpoints.list_resumable(run) == []
     for attempt, step in ((1, 40), (2, 60), (4, 80)):
         (run.folder / f"attempt-{attempt}" / "checkpoints" / f"step-{step:08d}").mkdir(parents=True)
     (run.folder / "attempt-3").mkdir()
-    assert checkpoints.find_resumable(run) == str(run.folder / "attempt-2")
+    assert checkpoints.list_resumable(run) == [str(run.folder / f"attempt-{attempt}") for attempt in (2, 1)]
 
 
 def test_device_is_said_outright(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -266,10 +266,11 @@ def fit_into_memory(
 
 def find_newest(context: Context, spec: RunSpec) -> Checkpoint | None:
     """The newest sound checkpoint of this folder or of ``resume_from``; without one the run starts anew."""
-    places = [place / FOLDER for place in (context.program.folder, spec.resume_from) if place]
+    places = [place / FOLDER for place in (context.program.folder, *spec.resume_from)]
     checkpoint = find_checkpoint(places, context.note)
     if checkpoint is None and spec.resume_from:
-        context.note(f"{spec.resume_from.name} holds no sound checkpoint; the run starts from the base model.")
+        names = ", ".join(folder.name for folder in spec.resume_from)
+        context.note(f"{names} holds no sound checkpoint; the run starts from the base model.")
     return checkpoint
 
 

@@ -1,6 +1,6 @@
 """``config.json`` of a run folder: the settings, and where model and data are. No torch here.
 
-    {"method": "dpo", "model": "…/models/7", "train_file": "train.jsonl", "eval_file": null, "resume_from": null,
+    {"method": "dpo", "model": "…/models/7", "train_file": "train.jsonl", "eval_file": null, "resume_from": [],
      "model_name": "SmolLM2", "train_sha256": "…", "values": {"learning_rate": 5e-6, "epochs": 2}}
 
 ``method``, ``model`` and ``train_file`` are required; other keys than these are ignored.
@@ -25,8 +25,8 @@ class RunSpec:
     """Plain transformers folder of the base; for DPO it is also the reference."""
     train_file: Path
     eval_file: Path | None
-    resume_from: Path | None
-    """A run folder (of an earlier attempt) whose newest sound checkpoint is taken up."""
+    resume_from: list[Path]
+    """Run folders (of earlier attempts); the newest sound checkpoint in any of them is taken up."""
     config: TrainingConfig
     model_name: str
     train_sha256: str
@@ -55,9 +55,12 @@ class RunSpec:
         errors = [(key, "must be a path") for key in ("model", "train_file") if not _is_path(raw.get(key))]
         errors += [
             (key, "must be a path or null")
-            for key in ("eval_file", "resume_from", "reference_cache")
+            for key in ("eval_file", "reference_cache")
             if raw.get(key) is not None and not _is_path(raw[key])
         ]
+        resume_from = raw.get("resume_from", [])
+        if not isinstance(resume_from, list) or not all(map(_is_path, resume_from)):
+            errors.append(("resume_from", "must be a list of paths"))
         values = raw.get("values", {})
         if not isinstance(values, dict):
             errors.append(("values", "must be an object of settings"))
@@ -78,7 +81,7 @@ class RunSpec:
             model=path.parent / raw["model"],
             train_file=path.parent / raw["train_file"],
             eval_file=locate("eval_file"),
-            resume_from=locate("resume_from"),
+            resume_from=[path.parent / each for each in resume_from],
             config=config,
             model_name=str(raw.get("model_name") or Path(raw["model"]).name),
             train_sha256=str(raw.get("train_sha256") or ""),

@@ -125,7 +125,7 @@ def test_next_attempt_takes_up_the_checkpoint_of_the_last_one(start: Start) -> N
     whole, first = start("whole"), start("first")
     assert run_program(main, whole) == 0
     assert run_program(stop_after(4), first) == EXIT_STOPPED
-    second = start("second", resume_from=str(first))
+    second = start("second", resume_from=[str(first)])
     assert run_program(main, second) == 0
     weights = read_weights(whole)
     assert all(torch.equal(weight, weights[name]) for name, weight in read_weights(second).items())
@@ -134,16 +134,32 @@ def test_next_attempt_takes_up_the_checkpoint_of_the_last_one(start: Start) -> N
     assert any("step 4" in note for note in read_result(second)["notes"])
 
 
+def test_damaged_checkpoint_of_the_last_attempt_falls_back_to_the_attempt_before(start: Start) -> None:
+    whole, first = start("whole"), start("first")
+    assert run_program(main, whole) == 0
+    assert run_program(stop_after(3), first) == EXIT_STOPPED
+    second = start("second", resume_from=[str(first)])
+    assert run_program(stop_after(4), second) == EXIT_STOPPED
+    (damaged,) = list_checkpoints(second / "checkpoints")
+    os.truncate(damaged / "model.safetensors", 100)
+    third = start("third", resume_from=[str(second), str(first)])
+    assert run_program(main, third) == 0
+    weights = read_weights(whole)
+    assert all(torch.equal(weight, weights[name]) for name, weight in read_weights(third).items())
+    notes = read_result(third)["notes"]
+    assert "step-00000004 is damaged" in notes[0] and "step 3" in notes[-1]
+
+
 def test_checkpoint_of_other_settings_is_refused_in_words(start: Start) -> None:
     first = start("first")
     assert run_program(stop_after(2), first) == EXIT_STOPPED
     for change in ({"max_length": 200}, {"seed": 1}, {"precision": "bf16"}, {"lora_r": 4}):
         (name,) = change
-        other = start(f"other {name}", resume_from=str(first), **change)
+        other = start(f"other {name}", resume_from=[str(first)], **change)
         assert run_program(main, other) == 1
         code, text = read_cause(other)
         assert code == "bad_checkpoint" and f"({name})" in text
-    records = start("records", resume_from=str(first), logging_steps=2, save_steps=3, keep_checkpoints=3)
+    records = start("records", resume_from=[str(first)], logging_steps=2, save_steps=3, keep_checkpoints=3)
     assert run_program(main, records) == 0
 
 
