@@ -11,9 +11,7 @@ import logging
 import os
 import platform
 import shutil
-import tomllib
 from collections.abc import Iterator
-from functools import cache
 
 from django.conf import settings
 from django.db import DatabaseError, InterfaceError, connection
@@ -28,6 +26,7 @@ from prometheus_client.registry import Collector
 
 from annotate.models import Judgment
 from models_registry.leases import list_work_models
+from models_registry.machines import read_version
 from models_registry.work import WorkState
 from models_registry.workers import list_workers
 
@@ -146,9 +145,3 @@ def gauge(name: str, text: str, labels: list[str], rows: Rows) -> Metric:
     for values, number in rows.items():
         family.add_metric(values, number)
     return family
-
-
-@cache
-def read_version() -> str:
-    project = tomllib.loads((settings.BASE_DIR / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    return str(project["version"])

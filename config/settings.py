@@ -14,6 +14,7 @@ from config.secrets import load_secret_key
 from config.startup import (
     prepare_data_dir,
     read_choice,
+    read_labels,
     read_number,
     read_origins,
     read_secret_key,
@@ -245,6 +246,7 @@ CELERY_BROKER_URL = read_url(
 LEASE_SECONDS = read_number("LEASE_SECONDS", env("LEASE_SECONDS", default="120"), least=2, most=3600)
 HEARTBEAT_SECONDS = read_number("HEARTBEAT_SECONDS", env("HEARTBEAT_SECONDS", default="10"), least=1, most=3600)
 RECONCILE_SECONDS = read_number("RECONCILE_SECONDS", env("RECONCILE_SECONDS", default="15"), least=1, most=3600)
+WORKER_LABELS = read_labels("WORKER_LABELS", env.list("WORKER_LABELS", default=[]))
 MAX_CRASHES = 3
 
 # Folders whose subfolders an admin may register as base models; no request can name another place.

@@ -88,6 +88,14 @@ def read_token(name: str, text: str) -> str:
     return text
 
 
+def read_labels(name: str, texts: list[str]) -> list[str]:
+    """Short words that runs may ask for."""
+    for text in texts:
+        if not re.fullmatch(r"[a-z0-9][a-z0-9._-]{0,49}", text):
+            raise SystemExit(f"{name}: {text} is no label of small letters, digits, dots and hyphens, such as a100.")
+    return texts
+
+
 def read_choice(name: str, text: str, choices: list[str]) -> str:
     """One of ``choices``."""
     if text not in choices:

@@ -21,6 +21,7 @@ from contextvars import copy_context
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
+from operator import itemgetter
 from typing import Any, TypeVar
 
 from django.apps import apps
@@ -28,13 +29,18 @@ from django.conf import settings
 from django.db import DatabaseError, InterfaceError, connection, transaction
 from django.db.models import BooleanField, Case, F, Q, QuerySet, When
 from django.db.models.functions import Now
+from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from models_registry.hints import send_hint
+from models_registry.machines import Machine
+from models_registry.turns import NORMAL, Turn, make_turn
 from models_registry.work import LeasedWork, WorkState
+from models_registry.workers import list_workers
 
 log = logging.getLogger(__name__)
 Work = TypeVar("Work", bound=LeasedWork)
+ListWaiting = Callable[[Machine], list[tuple[Turn, LeasedWork]]]
 
 _MAX_MESSAGE = 500
 
@@ -92,15 +98,19 @@ class Handler:
     """What a worker does with a claimed row.
 
     ``slot``: work of one slot runs one at a time on a machine. ``is_program``: runs programs under a supervisor;
-    otherwise in the worker itself.
+    otherwise in the worker itself. ``list_waiting``: the queued rows that may go next on a machine, with their turns;
+    without it that is the oldest one.
     """
 
     run: Callable[[Any, Any], None]
     is_program: bool
     slot: str = ""
+    list_waiting: ListWaiting | None = None
 
 
 HANDLERS: dict[type[LeasedWork], Handler] = {}
+MOST_CALLED = 20
+"""Workers that are called at once for work that not every worker can take."""
 
 
 def register_task(model: type[LeasedWork], run: Callable[[Any, Callable[[], None]], None]) -> None:
@@ -108,9 +118,15 @@ def register_task(model: type[LeasedWork], run: Callable[[Any, Callable[[], None
     HANDLERS[model] = Handler(run, is_program=False)
 
 
-def register_program(model: type[LeasedWork], run: Callable[[Any, Any], None], *, slot: str) -> None:
+def register_program(
+    model: type[LeasedWork],
+    run: Callable[[Any, Any], None],
+    *,
+    slot: str,
+    list_waiting: ListWaiting | None = None,
+) -> None:
     """``run(work, supervisor)`` does the work by programs; see supervisor.py."""
-    HANDLERS[model] = Handler(run, is_program=True, slot=slot)
+    HANDLERS[model] = Handler(run, is_program=True, slot=slot, list_waiting=list_waiting)
 
 
 def name_owner() -> str:
@@ -126,10 +142,14 @@ def list_work_models(queue: str | None = None) -> list[type[LeasedWork]]:
 
 
 @transaction.atomic
-def enqueue(work: LeasedWork) -> None:
-    """Calls a worker for a queued row once the surrounding transaction is committed. A dead broker does no harm."""
+def enqueue(work: LeasedWork, *, by_all: bool = False) -> None:
+    """Calls a worker for a queued row once the surrounding transaction is committed. A dead broker does no harm.
+
+    ``by_all``: not every worker can take it, so all that live are called.
+    """
     _rows(work).filter(state=WorkState.QUEUED).update(hinted_at=Now())
-    transaction.on_commit(partial(send_hint, work.queue))
+    for _call in range(_count_workers(work.queue) if by_all else 1):
+        transaction.on_commit(partial(send_hint, work.queue))
 
 
 @transaction.atomic
@@ -194,14 +214,19 @@ def claim(work: Work, owner: str) -> Work | None:
     return type(work)._default_manager.get(pk=work.pk) if taken else None
 
 
-def list_claimable(queue: str) -> list[LeasedWork]:
-    """The oldest queued row of each kind of work of this queue, oldest first; several of a kind queue behind it."""
-    found = []
+def list_claimable(queue: str, machine: Machine) -> list[LeasedWork]:
+    """The queued rows of this queue that may go next on this machine, in their turn; others queue behind them."""
+    now = timezone.now()
+    found: list[tuple[Turn, LeasedWork]] = []
     for model in list_work_models(queue):
-        rows = model._default_manager.filter(state=WorkState.QUEUED, cancel_requested=False, pause_requested=False)
-        if model in HANDLERS and (oldest := rows.order_by("created_at", "pk").first()):
-            found.append(oldest)
-    return sorted(found, key=lambda work: work.created_at)
+        list_waiting = HANDLERS[model].list_waiting if model in HANDLERS else None
+        if list_waiting:
+            found += list_waiting(machine)
+        elif model in HANDLERS:
+            rows = model._default_manager.filter(state=WorkState.QUEUED, cancel_requested=False, pause_requested=False)
+            oldest = rows.order_by("created_at", "pk")[:1]
+            found += [(make_turn(NORMAL, work.created_at, now, number=work.pk), work) for work in oldest]
+    return [work for _turn, work in sorted(found, key=itemgetter(0))]
 
 
 @transaction.atomic
@@ -318,8 +343,9 @@ def reconcile(*, resend_after: timedelta | None = None) -> None:
                 with transaction.atomic():
                     unwanted.update(**end, message="")
     for queue in sorted({model.queue for model in list_work_models()}):
-        for _hint in range(min(_mark_hinted(queue, resend_after), 4)):
-            send_hint(queue)
+        if marked := _mark_hinted(queue, resend_after):  # all are called, as not every worker may be able to take it
+            for _hint in range(max(min(marked, 4), _count_workers(queue))):
+                send_hint(queue)
 
 
 _watched: dict[LeasedWork, tuple[tuple[int, Any], float]] = {}
@@ -361,6 +387,11 @@ def _mark_hinted(queue: str, resend_after: timedelta) -> int:
             with transaction.atomic():
                 marked += rows.update(hinted_at=Now())
     return marked
+
+
+def _count_workers(queue: str) -> int:
+    """How many to call so that each one that takes new work of this queue hears of it; at least one."""
+    return min(MOST_CALLED, max(1, sum(worker.takes(queue) for worker in list_workers())))
 
 
 def _after_crash(work: LeasedWork, rows: QuerySet[Any], text: str, *, missing_ok: bool = False) -> None:

@@ -157,11 +157,12 @@ class ModelEvent(models.Model):
 
 
 class Worker(models.Model):
-    """A worker process and when it last said that it lives; see workers.py. Says nothing about what it works on."""
+    """A worker process, what it has, and when it last said that it lives; see workers.py. Not what it works on."""
 
     name = models.CharField(max_length=200, unique=True, help_text="As celery names it: gpu-1@host.")
     queues = models.CharField(max_length=100, help_text="With commas between them.")
     is_leaving = models.BooleanField(default=False, help_text="Asked to leave; it takes nothing new.")
+    machine = models.JSONField(default=dict, help_text="What it has; see machines.py.")
     started_at = models.DateTimeField()
     seen_at = models.DateTimeField()
 

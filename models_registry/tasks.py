@@ -1,11 +1,15 @@
-"""What a Celery worker of the house does: woken, it takes the oldest waiting row of its queue and works it to its end.
+"""What a Celery worker of the house does: woken, it takes the row whose turn it is and works it to its end.
 
 celery -A config worker -Q short,gpu -c 3
 """
 
 from __future__ import annotations
 
+import dataclasses
 import logging
+import os
+import shutil
+import socket
 import threading
 import time
 from collections.abc import Callable
@@ -15,11 +19,11 @@ from functools import partial
 from typing import Any
 
 from celery import shared_task
-from celery.signals import worker_ready, worker_shutdown, worker_shutting_down
+from celery.signals import worker_init, worker_ready, worker_shutdown, worker_shutting_down
 from django.conf import settings
 from django.db import DatabaseError, InterfaceError, OperationalError, close_old_connections, connection
 
-from models_registry import leases
+from models_registry import leases, machines
 from models_registry.disk import is_disk_full
 from models_registry.draining import is_draining, start_draining, stop_draining
 from models_registry.hints import TASK_NAME
@@ -48,19 +52,20 @@ _GOODBYE_S = 5.0
 """How long a worker that leaves waits for the database to take note of it."""
 
 
-@shared_task(name=TASK_NAME)
-def wake(queue: str) -> None:
-    """Works until nothing of ``queue`` waits, or the worker is asked to leave."""
-    while not is_draining() and run_next(queue):
+@shared_task(name=TASK_NAME, bind=True)
+def wake(self: Any, queue: str) -> None:
+    """Works until nothing of ``queue`` waits that this worker can take, or the worker is asked to leave."""
+    owner = f"{self.request.hostname or socket.gethostname()}:{os.getpid()}"
+    while not is_draining() and run_next(queue, owner):
         close_old_connections()
 
 
-def run_next(queue: str) -> bool:
-    """Claims the oldest row whose slot is free and works it to its end; False when there is none."""
-    for candidate in leases.list_claimable(queue):
+def run_next(queue: str, owner: str = "") -> bool:
+    """Claims the row whose turn it is and whose slot is free, and works it to its end; False when there is none."""
+    for candidate in leases.list_claimable(queue, machines.describe_machine()):
         slot = Slot(HANDLERS[type(candidate)].slot)
         try:
-            if slot.take() and (work := leases.claim(candidate, leases.name_owner())):
+            if slot.take() and (work := leases.claim(candidate, owner or leases.name_owner())):
                 run_claimed(work, slot)
                 return True
         finally:
@@ -132,6 +137,12 @@ def _insist(write: Callable[[], None]) -> None:
             time.sleep(1)
 
 
+@worker_init.connect
+def _look_at_machine(**_kwargs: Any) -> None:
+    """Before the pool is forked, so that its processes need not look again."""
+    machines.describe_machine()
+
+
 @worker_ready.connect
 def _start_rounds(sender: Any, **_kwargs: Any) -> None:
     name, queues = sender.hostname, sorted(sender.app.amqp.queues.consume_from)
@@ -162,7 +173,8 @@ def _go_rounds(name: str, queues: list[str]) -> None:
     while not _gone.is_set():
         is_leaving = _leaving.is_set()
         try:
-            beat(name, queues, is_leaving=is_leaving)
+            free = shutil.disk_usage(settings.DATA_DIR).free
+            beat(name, queues, dataclasses.replace(machines.describe_machine(), disk_free=free), is_leaving=is_leaving)
             if not is_leaving:
                 leases.reconcile(resend_after=resend_after)
                 resend_after = None

@@ -1,6 +1,7 @@
-"""Which workers live: each says so in a row of its own, as often as it looks for work that lies about.
+"""Which workers live and what they have: each says so in a row of its own, whenever it looks for work that lies about.
 
-Nothing is decided by these rows, for the leases say who owns what; people and alarms read them.
+Nothing is decided by these rows, for the leases say who owns what and each worker knows for itself what it can take;
+people and alarms read them.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from django.conf import settings
 from django.db import transaction
 from django.db.models.functions import Now
 
+from models_registry.machines import UNKNOWN, Machine
 from models_registry.models import Worker
 
 _FORGET_AFTER = timedelta(days=1)
@@ -26,12 +28,19 @@ class SeenWorker:
     seen_at: datetime
     is_alive: bool
     is_leaving: bool
+    started_at: datetime
+    machine: Machine
+
+    def takes(self, queue: str) -> bool:
+        """Whether it lives and takes new work of this queue."""
+        return self.is_alive and not self.is_leaving and queue in self.queues
 
 
 @transaction.atomic
-def beat(name: str, queues: list[str], *, is_leaving: bool = False) -> None:
-    """This worker lives. Rows of workers that have been silent for a day go."""
-    values = {"queues": ",".join(queues), "is_leaving": is_leaving, "seen_at": Now()}
+def beat(name: str, queues: list[str], machine: Machine = UNKNOWN, *, is_leaving: bool = False) -> None:
+    """This worker lives and has this. Rows of workers that have been silent for a day go."""
+    has = machine.to_dict()
+    values = {"queues": ",".join(queues), "is_leaving": is_leaving, "seen_at": Now(), "machine": has}
     if not Worker.objects.filter(name=name).update(**values):
         Worker.objects.create(name=name, started_at=Now(), **values)
     Worker.objects.filter(seen_at__lt=Now() - _FORGET_AFTER).delete()
@@ -47,6 +56,14 @@ def list_workers() -> list[SeenWorker]:
     silent = timedelta(seconds=3 * settings.RECONCILE_SECONDS)
     rows = Worker.objects.annotate(now=Now()).order_by("name")
     return [
-        SeenWorker(row.name, row.queues.split(","), row.seen_at, row.now - row.seen_at <= silent, row.is_leaving)
+        SeenWorker(
+            name=row.name,
+            queues=row.queues.split(","),
+            seen_at=row.seen_at,
+            is_alive=row.now - row.seen_at <= silent,
+            is_leaving=row.is_leaving,
+            started_at=row.started_at,
+            machine=Machine.from_dict(row.machine),
+        )
         for row in rows
     ]

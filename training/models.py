@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from django.db import models
+from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from annotate.models import DatasetVersion
-from models_registry.models import Archivable, LeasedWork, ModelVersion
+from models_registry import turns
+from models_registry.machines import Ask
+from models_registry.models import Archivable, LeasedWork, ModelVersion, WorkState
 
 
 class Method(models.TextChoices):
@@ -19,6 +22,20 @@ class Method(models.TextChoices):
     CPO = "cpo", "CPO"
     SIMPO = "simpo", "SimPO"
     ARPO = "arpo", "ARPO"
+
+
+class Priority(models.IntegerChoices):
+    LOW = turns.LOW, _("Low")
+    NORMAL = turns.NORMAL, _("Normal")
+    HIGH = turns.HIGH, _("High")
+    URGENT = turns.URGENT, _("Urgent")
+
+
+class Sharding(models.TextChoices):
+    """How several GPUs share a run; accelerate does it."""
+
+    COPIES = "copies", _("The whole model on each (DDP)")
+    SHARDS = "shards", _("The model spread over them (FSDP2)")
 
 
 class Run(LeasedWork, Archivable):
@@ -43,11 +60,31 @@ class Run(LeasedWork, Archivable):
         "self", null=True, blank=True, on_delete=models.PROTECT, related_name="clones", help_text=_("See clones.py.")
     )
 
+    priority = models.PositiveSmallIntegerField(_("priority"), choices=Priority, default=Priority.NORMAL)
+    queued_at = models.DateTimeField(default=timezone.now, help_text=_("Since when it waits; see turns.py."))
+    gpus = models.PositiveSmallIntegerField(_("GPUs"), default=0, help_text=_("0: one process, with or without a GPU."))
+    gpu_memory_gb = models.PositiveIntegerField(_("memory of each GPU (GB)"), default=0)
+    label = models.CharField(_("label"), max_length=50, blank=True)
+    sharding = models.CharField(max_length=10, choices=Sharding, default=Sharding.COPIES)
+
     class Meta(LeasedWork.Meta):
         ordering = ["-created_at", "-pk"]
+        indexes = [
+            *LeasedWork.Meta.indexes,
+            # A claim reads all that waits, and what ended lately for the shares of projects; see placement.py.
+            models.Index(
+                fields=["priority", "queued_at"], name="run_waiting", condition=models.Q(state=WorkState.QUEUED)
+            ),
+            models.Index(fields=["finished_at"], name="run_ended"),
+        ]
 
     def __str__(self) -> str:
         return self.name
+
+    @property
+    def ask(self) -> Ask:
+        """What a worker must have."""
+        return Ask(self.gpus, self.gpu_memory_gb, self.label)
 
 
 class RunMetric(models.Model):

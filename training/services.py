@@ -13,6 +13,7 @@ from typing import Any
 from django.conf import settings
 from django.contrib.auth.models import User
 from django.db import IntegrityError, transaction
+from django.db.models.functions import Now
 from django.utils.translation import gettext as _
 
 from annotate.exporting.shared import fetch_dataset
@@ -28,7 +29,8 @@ from training.checkpoints import free_store, list_checkpoints, list_resumable, m
 from training.curve_levels import file_metrics
 from training.engine.config import ConfigErrors, TrainingConfig
 from training.engine.recipes import RECIPES, fill_in
-from training.models import Method, Run, TokenPreview
+from training.models import Method, Priority, Run, TokenPreview
+from training.placing import USUAL, Placement, list_priority_errors
 
 
 class LaunchErrors(ValueError):
@@ -50,6 +52,7 @@ def launch_run(
     notes: str = "",
     recipe: str = "",
     cloned_from: Run | None = None,
+    placement: Placement = USUAL,
     by: User,
 ) -> Run:
     """Queues a training run; ``values`` are the engine's settings as a form or JSON gives them.
@@ -59,7 +62,7 @@ def launch_run(
     name = " ".join(name.split())
     hold_models(base_model)
     config, errors = check_launch(dataset_version, base_model, method, values, recipe)
-    if errors := errors + _check_name(name):
+    if errors := errors + _check_name(name) + placement.list_errors():
         raise LaunchErrors(errors)
     try:
         with transaction.atomic():
@@ -72,13 +75,15 @@ def launch_run(
                 notes=notes[:300],
                 recipe=recipe,
                 cloned_from=cloned_from,
+                **placement.list_fields(),
                 created_by=by,
             )
     except IntegrityError as error:
         raise LaunchErrors([_say_taken(name)]) from error
-    leases.enqueue(run)
+    leases.enqueue(run, by_all=placement.is_choosy)
     what = {"dataset": dataset_version.number, "method": method, "base": base_model.name}
     what |= {"cloned from": cloned_from.name} if cloned_from else {}
+    what |= placement.describe_choices()
     record(AuditAction.RUN_LAUNCHED, project=dataset_version.project, by=by, about=run, after=what)
     return run
 
@@ -93,6 +98,7 @@ def clone_run(*, run: Run, values: Mapping[str, Any], name: str, notes: str = ""
         name=name,
         notes=notes,
         recipe=run.recipe,
+        placement=Placement(gpus=run.gpus, gpu_memory_gb=run.gpu_memory_gb, label=run.label, sharding=run.sharding),
         cloned_from=run,
         by=by,
     )
@@ -117,6 +123,7 @@ def retry_run(*, run: Run, by: User) -> None:
     if run.base_model.weights_removed_at:
         raise leases.CannotRetry(run.base_model.explain_unusable())
     leases.retry(run)
+    Run.objects.filter(pk=run.pk).update(queued_at=Now())  # it did not wait in between
     record(AuditAction.RUN_RETRIED, project=run.dataset_version.project, by=by, about=run)
 
 
@@ -131,6 +138,7 @@ def pause_run(*, run: Run, by: User) -> None:
 def resume_run(*, run: Run, by: User) -> None:
     """A paused run waits for a worker again and goes on from its checkpoint. Raises leases.CannotResume."""
     leases.resume(run)
+    Run.objects.filter(pk=run.pk).update(queued_at=Now())
     record(AuditAction.RUN_RESUMED, project=run.dataset_version.project, by=by, about=run)
 
 
@@ -142,6 +150,18 @@ MOVES: dict[str, Callable[..., None]] = {
 }
 """What a person can do with a run that was launched."""
 REFUSALS = (leases.CannotCancel, leases.CannotPause, leases.CannotResume, leases.CannotRetry)
+
+
+@transaction.atomic
+def change_priority(*, run: Run, priority: int, reason: str, by: User) -> None:
+    """Of a run that waits. Raises LaunchErrors, ``priority`` where it does not wait any more."""
+    if errors := list_priority_errors(priority, reason):
+        raise LaunchErrors(errors)
+    if not Run.objects.filter(pk=run.pk, state=WorkState.QUEUED).update(priority=priority):
+        raise LaunchErrors([("priority", _("Only a run that waits has a place in the queue."))])
+    before, after = ({"priority": Priority(value).name.lower()} for value in (run.priority, priority))
+    after |= {"reason": reason} if reason else {}
+    record(AuditAction.RUN_MOVED, project=run.dataset_version.project, by=by, about=run, before=before, after=after)
 
 
 def train_model(work: Run, supervisor: Supervisor) -> None:

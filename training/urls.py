@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from training.views import archive, launch, models, previews, runs, win_rates
+from training.views import archive, launch, models, previews, runs, win_rates, workers
 
 urlpatterns = [
     path("runs/", runs.list_runs, name="run_list"),
@@ -17,9 +17,11 @@ urlpatterns = [
     path("runs/<int:pk>/pause/", runs.move_run, {"move": "pause"}, name="run_pause"),
     path("runs/<int:pk>/resume/", runs.move_run, {"move": "resume"}, name="run_resume"),
     path("runs/<int:pk>/retry/", runs.move_run, {"move": "retry"}, name="run_retry"),
+    path("runs/<int:pk>/priority/", workers.change_priority, name="run_priority"),
     path("token-previews/", previews.start_preview, name="preview_start"),
     path("token-previews/<int:pk>/", previews.show_preview, name="preview_detail"),
     path("token-previews/<int:pk>/status/", previews.show_preview_status, name="preview_status"),
+    path("workers/", workers.show_workers, name="worker_list"),
     path("models/<int:pk>/", models.show_model, name="model_detail"),
     path("archive/<str:kind>/<int:pk>/", archive.archive, name="archive"),
     path("archive/<str:kind>/<int:pk>/restore/", archive.restore, name="archive_restore"),

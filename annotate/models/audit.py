@@ -49,6 +49,7 @@ class AuditAction(models.TextChoices):
     RUN_PAUSED = "run_paused", _("Run paused")
     RUN_RESUMED = "run_resumed", _("Run resumed")
     RUN_RETRIED = "run_retried", _("Run tried again")
+    RUN_MOVED = "run_moved", _("Priority of a run changed")
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from django.db.models.functions import Now
 from django.utils import timezone
 
 from models_registry import leases
+from models_registry.machines import Machine
 from models_registry.models import ModelImport, ModelVersion
 from tests.models_registry.conftest import MakeWork
 
@@ -66,10 +67,10 @@ def test_cancelled_row_is_not_claimed(make_work: MakeWork) -> None:
 def test_oldest_comes_first(make_work: MakeWork) -> None:
     import_module("models_registry.tasks")  # registers the handler
     first, second = make_work(), make_work()
-    assert [work.pk for work in leases.list_claimable("gpu")] == [first.pk]
+    assert [work.pk for work in leases.list_claimable("gpu", Machine())] == [first.pk]
     leases.claim(first, "host:1")
-    assert [work.pk for work in leases.list_claimable("gpu")] == [second.pk]
-    assert leases.list_claimable("short") == []
+    assert [work.pk for work in leases.list_claimable("gpu", Machine())] == [second.pk]
+    assert leases.list_claimable("short", Machine()) == []
 
 
 @pytest.mark.parametrize(

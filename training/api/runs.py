@@ -15,14 +15,47 @@ from rest_framework.views import APIView
 from annotate.api.strict import StrictSerializer
 from annotate.models import DatasetVersion
 from annotate.permissions import IsAdmin, get_labeler
-from models_registry.models import ModelVersion
+from models_registry.models import ModelVersion, WorkState
 from training import selectors, services
 from training.clones import list_changes
 from training.engine.recipes import RECIPES
 from training.forms import propose_name
-from training.models import Method, Run
+from training.models import Method, Priority, Run, Sharding
+from training.placement import explain_wait
+from training.placing import MOST_GB, MOST_GPUS, PLACEMENT_FIELDS, Placement
 
 OWN_FIELDS = ("name", "method", "dataset_version", "base_model", "notes", "recipe")
+
+
+class PriorityField(serializers.ChoiceField):
+    """A priority by its name."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(choices=[(level.name.lower(), level.label) for level in Priority], **options)
+
+    def to_internal_value(self, data: Any) -> Any:
+        return int(Priority[super().to_internal_value(data).upper()])
+
+    def to_representation(self, value: Any) -> str:
+        return Priority(value).name.lower()
+
+
+class NewPrioritySerializer(StrictSerializer[Any]):
+    """``reason`` is needed for an urgent run; it stands in the audit log."""
+
+    priority = PriorityField()
+    reason = serializers.CharField(max_length=300, default="", allow_blank=True)
+
+
+class PlacementSerializer(StrictSerializer[Any]):
+    """When and where: what a worker must have (0 and nothing: any will do), and how several GPUs share the model."""
+
+    priority = PriorityField(required=False)
+    reason = serializers.CharField(max_length=300, default="", allow_blank=True)
+    gpus = serializers.IntegerField(min_value=0, max_value=MOST_GPUS, default=0)
+    gpu_memory_gb = serializers.IntegerField(min_value=0, max_value=MOST_GB, default=0)
+    label = serializers.CharField(max_length=50, default="", allow_blank=True)  # type: ignore[assignment]
+    sharding = serializers.ChoiceField(choices=Sharding.choices, default=Sharding.COPIES)
 
 
 class NewRunSerializer(StrictSerializer[Run]):
@@ -36,6 +69,7 @@ class NewRunSerializer(StrictSerializer[Run]):
     notes = serializers.CharField(max_length=300, default="", allow_blank=True)
     recipe = serializers.CharField(max_length=50, default="", allow_blank=True)
     values = serializers.DictField(child=serializers.JSONField(), default=dict)
+    placement = PlacementSerializer(required=False)
 
 
 class CloneSerializer(StrictSerializer[Run]):
@@ -60,6 +94,7 @@ class RunSerializer(serializers.ModelSerializer[Run]):
     created_by = serializers.CharField(source="created_by.username", read_only=True)
     cloned_from = serializers.PrimaryKeyRelatedField[Run](read_only=True, allow_null=True)
     changes = serializers.SerializerMethodField()
+    priority = PriorityField(read_only=True)
 
     class Meta:
         model = Run
@@ -86,6 +121,11 @@ class RunSerializer(serializers.ModelSerializer[Run]):
             "recipe",
             "cloned_from",
             "changes",
+            "priority",
+            "gpus",
+            "gpu_memory_gb",
+            "label",
+            "sharding",
             "created_by",
             "created_at",
             "started_at",
@@ -165,6 +205,7 @@ class RunListView(generics.ListCreateAPIView[Run]):
         asked.is_valid(raise_exception=True)
         values = asked.validated_data
         values["name"] = values["name"] or propose_name(values["method"], values["base_model"])
+        values["placement"] = Placement(**values.get("placement", {}))
         try:
             run = services.launch_run(by=get_labeler(request), **values)
         except services.LaunchErrors as wrong:
@@ -172,10 +213,23 @@ class RunListView(generics.ListCreateAPIView[Run]):
         return Response(RunSerializer(run).data, status=status.HTTP_202_ACCEPTED)
 
 
+class RunDetailSerializer(RunSerializer):
+    """``hindrance``: why no worker that is up can take the run; empty where one can, and where it does not wait."""
+
+    hindrance = serializers.SerializerMethodField()
+
+    class Meta(RunSerializer.Meta):
+        fields = [*RunSerializer.Meta.fields, "hindrance"]
+        read_only_fields = fields
+
+    def get_hindrance(self, run: Run) -> str:
+        return explain_wait(run.ask) if run.state == WorkState.QUEUED else ""
+
+
 @extend_schema_view(get=extend_schema(tags=["runs"], description="One run."))
 class RunView(generics.RetrieveAPIView[Run]):
     permission_classes = [IsAdmin]
-    serializer_class = RunSerializer
+    serializer_class = RunDetailSerializer
 
     def get_queryset(self) -> QuerySet[Run]:
         return selectors.list_runs()
@@ -249,6 +303,23 @@ class RunRetryView(_RunMoveView):
     move = "retry"
 
 
+class RunPriorityView(APIView):
+    permission_classes = [IsAdmin]
+
+    @extend_schema(request=NewPrioritySerializer, responses={202: RunSerializer}, tags=["runs"])
+    def post(self, request: Request, pk: int) -> Response:
+        """Changes the priority of a run that waits."""
+        run = get_object_or_404(selectors.list_runs(), pk=pk)
+        asked = NewPrioritySerializer(data=request.data)
+        asked.is_valid(raise_exception=True)
+        try:
+            services.change_priority(run=run, by=get_labeler(request), **asked.validated_data)
+        except services.LaunchErrors as wrong:
+            raise serializers.ValidationError(sort_errors(wrong.errors)) from wrong
+        run.refresh_from_db()
+        return Response(RunSerializer(run).data, status=status.HTTP_202_ACCEPTED)
+
+
 class RunMetricsView(APIView):
     permission_classes = [IsAdmin]
 
@@ -266,9 +337,10 @@ class RunMetricsView(APIView):
 
 
 def sort_errors(errors: list[tuple[str, str]]) -> dict[str, Any]:
-    """Field to reasons; those of the settings stand below ``values``, where the request had them."""
+    """Field to reasons; those of settings and placement stand where the request had them."""
     sorted_errors: dict[str, Any] = {}
     for name, reason in errors:
-        place = sorted_errors if name in OWN_FIELDS else sorted_errors.setdefault("values", {})
+        part = "placement" if name in PLACEMENT_FIELDS else "values"
+        place = sorted_errors if name in OWN_FIELDS else sorted_errors.setdefault(part, {})
         place.setdefault(name, []).append(reason)
     return sorted_errors

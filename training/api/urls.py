@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from training.api import archive, previews, runs, win_rates
+from training.api import archive, previews, runs, win_rates, workers
 
 urlpatterns = [
     path("runs/", runs.RunListView.as_view(), name="api_run_list"),
@@ -13,9 +13,11 @@ urlpatterns = [
     path("runs/<int:pk>/pause/", runs.RunPauseView.as_view(), name="api_run_pause"),
     path("runs/<int:pk>/resume/", runs.RunResumeView.as_view(), name="api_run_resume"),
     path("runs/<int:pk>/retry/", runs.RunRetryView.as_view(), name="api_run_retry"),
+    path("runs/<int:pk>/priority/", runs.RunPriorityView.as_view(), name="api_run_priority"),
     path("runs/<int:pk>/metrics/", runs.RunMetricsView.as_view(), name="api_run_metrics"),
     path("token-previews/", previews.PreviewListView.as_view(), name="api_preview_list"),
     path("token-previews/<int:pk>/", previews.PreviewView.as_view(), name="api_preview_detail"),
     path("archive/<str:kind>/<int:pk>/", archive.ArchiveView.as_view(), name="api_archive"),
+    path("workers/", workers.WorkerListView.as_view(), name="api_worker_list"),
     path("models/<int:pk>/win-rates/", win_rates.WinRatesView.as_view(), name="api_model_win_rates"),
 ]

@@ -27,6 +27,7 @@ from training.forms import (
     type_value,
 )
 from training.models import Method, Run
+from training.placing import PLACEMENT_FIELDS, PlacementForm, read_placement
 from training.views import outcome
 
 Row = TypeVar("Row", bound=Model)
@@ -58,7 +59,8 @@ def launch_run(request: HttpRequest) -> HttpResponse:
         return _draw(request, typed)
     # Without JavaScript a recipe may have been chosen without a redraw since: its values count, not its name alone.
     form = LaunchForm(typed["method"], apply_recipe(typed["method"], typed))
-    if form.is_valid():
+    place = PlacementForm(typed)
+    if form.is_valid() & place.is_valid():  # both, so that all that is wrong is said at once
         base = form.cleaned_data["base"]
         try:
             run = services.launch_run(
@@ -70,6 +72,7 @@ def launch_run(request: HttpRequest) -> HttpResponse:
                 notes=form.cleaned_data["notes"],
                 recipe=form.cleaned_data["recipe"],
                 cloned_from=_find_run(typed.get("like", "")),
+                placement=place.placement,
                 by=get_labeler(request),
             )
         except services.LaunchErrors as wrong:
@@ -77,7 +80,7 @@ def launch_run(request: HttpRequest) -> HttpResponse:
         else:
             messages.success(request, _("The run is launched."))
             return redirect("run_detail", run.pk)
-    return render_form(request, form, kept={}, proposed=typed.get("proposed", ""), status=422)
+    return render_form(request, form, place, kept={}, proposed=typed.get("proposed", ""), status=422)
 
 
 @admin_required
@@ -135,15 +138,23 @@ def _draw(request: HttpRequest, typed: Mapping[str, str]) -> HttpResponse:
         "recipe": typed.get("recipe", "") if RECIPES.get(typed.get("recipe", "")) in list_recipes(method) else "",
         "name": proposed if name in ("", typed.get("proposed", "")) else name,
     }
-    return render_form(request, LaunchForm(method, initial=initial), kept=kept, proposed=proposed)
+    place = PlacementForm(initial={name: typed[name] for name in PLACEMENT_FIELDS if name in typed})
+    return render_form(request, LaunchForm(method, initial=initial), place, kept=kept, proposed=proposed)
 
 
 def render_form(
-    request: HttpRequest, form: LaunchForm, *, kept: Mapping[str, str], proposed: str, status: int = 200
+    request: HttpRequest,
+    form: LaunchForm,
+    place: PlacementForm,
+    *,
+    kept: Mapping[str, str],
+    proposed: str,
+    status: int = 200,
 ) -> HttpResponse:
     """The page, or the form alone where htmx redraws it; ``kept`` are values of other methods that come back."""
     context = {
         "form": form,
+        "place": place,
         "kept": kept,
         "proposed": proposed,
         "methods": _list_methods(),
@@ -199,7 +210,7 @@ def _read_pattern(pk: str) -> dict[str, str]:
     values = {setting.name: run.config.get(setting.name) for setting in list_settings(run.method)}
     texts = {name: type_value(value) for name, value in values.items() if value is not None}
     chosen = {"method": run.method, "dataset": str(run.dataset_version_id), "base": str(run.base_model_id)}
-    return texts | chosen | {"recipe": run.recipe, "drawn_recipe": run.recipe}
+    return texts | chosen | read_placement(run) | {"recipe": run.recipe, "drawn_recipe": run.recipe}
 
 
 def _find_run(pk: str) -> Run | None:

@@ -18,11 +18,12 @@ from training import previews
 from training.engine.config import METHODS, list_settings
 from training.forms import LaunchForm, apply_recipe, type_value
 from training.models import TokenPreview
+from training.placing import PLACEMENT_FIELDS, PlacementForm
 from training.services import LaunchErrors
 from training.views import preview_words as words
 from training.views.launch import is_number, render_form
 
-KEPT_FIELDS = ("name", "notes", "recipe", "like")
+KEPT_FIELDS = ("name", "notes", "recipe", "like", *PLACEMENT_FIELDS)
 """What a person typed that no preview depends on: it travels in the address, back to the form."""
 
 
@@ -33,6 +34,7 @@ def start_preview(request: HttpRequest) -> HttpResponse:
     typed = request.POST.dict()
     method = typed["method"] if typed.get("method") in METHODS else METHODS[0]
     form = LaunchForm(method, apply_recipe(method, typed))  # without JavaScript a recipe may be chosen since
+    place = PlacementForm(typed)
     if form.is_valid():
         try:
             preview = previews.request_preview(
@@ -49,7 +51,7 @@ def start_preview(request: HttpRequest) -> HttpResponse:
             if own.get("name") == typed.get("proposed"):
                 own.pop("name", None)
             return redirect(_locate("preview_detail", preview, own))
-    return render_form(request, form, kept={}, proposed=typed.get("proposed", ""), status=422)
+    return render_form(request, form, place, kept={}, proposed=typed.get("proposed", ""), status=422)
 
 
 @admin_required

@@ -15,10 +15,13 @@ from django.views.decorators.gzip import gzip_page
 from django.views.decorators.http import require_POST, require_safe
 
 from annotate.permissions import admin_required, get_labeler
+from models_registry.models import WorkState
 from models_registry.store import StoreError
 from training import selectors, services
 from training.checkpoints import fetch_log
 from training.models import Run
+from training.placement import explain_wait
+from training.placing import PriorityForm
 from training.views import curves, evaluation, outcome
 from training.views.comparison import compare_runs
 from training.views.launch import is_number
@@ -143,6 +146,8 @@ def _describe_run(run: Run) -> dict[str, Any]:
     log = "\n".join(run.log_tail.rstrip().rsplit("\n", LOG_LINES)[-LOG_LINES:])
     return {
         "run": run,
+        "priority_form": PriorityForm(initial={"priority": run.priority}),
+        "hindrance": explain_wait(run.ask) if run.state == WorkState.QUEUED else "",
         "seconds": outcome.measure_seconds(run),
         "figures": curves.list_figures(curves.list_rows(last)),
         "logged": last.values.keys(),
