@@ -262,6 +262,8 @@ STORE_S3 = {
     "access_key_id": env("AWS_ACCESS_KEY_ID", default=""),
     "secret_access_key": env("AWS_SECRET_ACCESS_KEY", default=""),
 }
+# Where models are pushed to and pulled from, in the layout of a hub; empty: "hub" in the store or in DATA_DIR.
+HUB_URL = read_store("HUB_URL", env("HUB_URL", default=""))
 
 ASSIGNMENT_LEASE_SECONDS = 15 * 60
 

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any, cast
 from django import forms
 from django.utils.translation import gettext_lazy as _
 
+from models_registry import hub
 from models_registry.models import Promotion
 from models_registry.services import list_local_folders
+from models_registry.store import StoreError
 
 if TYPE_CHECKING:
     _PromotionModelForm = forms.ModelForm[Promotion]
@@ -39,6 +41,21 @@ class FolderForm(SourceForm):
         folders = [(folder.ref, folder.path.name) for folder in list_local_folders()]
         self.has_folders = bool(folders)
         cast(forms.ChoiceField, self.fields["ref"]).choices = folders
+
+
+class PullForm(SourceForm):
+    """One of the folders on the shelf; see hub.py."""
+
+    ref = forms.ChoiceField(label=_("Folder"))
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        try:
+            names, self.trouble = hub.list_pushed(), ""
+        except StoreError as error:
+            names, self.trouble = [], str(error)
+        self.has_folders = bool(names)
+        cast(forms.ChoiceField, self.fields["ref"]).choices = [(name, name) for name in names]
 
 
 class HubForm(SourceForm):

@@ -36,6 +36,7 @@ class ModelSource(models.TextChoices):
     DEMO = "demo", _("Demo model")
     FOLDER = "folder", _("Local folder")
     HUB = "hub", _("Model hub")
+    PULL = "pull", _("Shared hub folder")
     RUN = "run", _("Trained here")
 
 

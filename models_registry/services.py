@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,10 @@ from django.db import IntegrityError, transaction
 from django.db.models.functions import Now
 from django.utils.translation import gettext as _
 
-from models_registry import depot, leases
+from models_registry import depot, hub, leases
+from models_registry.inference.program import ProgramError
 from models_registry.models import ModelImport, ModelKind, ModelSource, ModelVersion
+from models_registry.store import StoreError
 from models_registry.supervisor import ProgramJob, Supervisor
 
 DEMO_MODEL_NAME = "SmolLM2-135M-Instruct"
@@ -55,14 +58,16 @@ def list_local_folders() -> list[LocalModelFolder]:
 def register_model(*, source: str, ref: str, name: str, by: User) -> ModelVersion:
     """Makes the registry's row and sends a worker for the files; the model is ready when they are checked.
 
-    ``ref``: for ``hub`` an id such as organisation/model, for ``folder`` a ref of list_local_folders(), for ``demo``
-    nothing. Raises RegisterError.
+    ``ref``: for ``hub`` an id such as organisation/model, for ``folder`` a ref of list_local_folders(), for ``pull`` a
+    name of hub.list_pushed(), for ``demo`` nothing. Raises RegisterError.
     """
-    if source not in (ModelSource.DEMO, ModelSource.FOLDER, ModelSource.HUB):
+    if source not in (ModelSource.DEMO, ModelSource.FOLDER, ModelSource.HUB, ModelSource.PULL):
         raise RegisterError("source", _("%(source)s is no source of base models.") % {"source": repr(source)})
     if source == ModelSource.HUB and (not _HUB_ID.fullmatch(ref) or ".." in ref or "--" in ref):
         raise RegisterError("ref", _("%(id)s is not a hub id such as organisation/model.") % {"id": repr(ref)})
     if source == ModelSource.FOLDER and ref not in {folder.ref for folder in list_local_folders()}:
+        raise RegisterError("ref", _("%(folder)s is none of the listed folders.") % {"folder": repr(ref)})
+    if source == ModelSource.PULL and ref not in _list_pushed():
         raise RegisterError("ref", _("%(folder)s is none of the listed folders.") % {"folder": repr(ref)})
     name = " ".join(name.split()) or ref.rpartition("/")[2] or DEMO_MODEL_NAME
     if len(name) > 100:
@@ -109,8 +114,19 @@ def prepare_model(work: ModelImport, supervisor: Supervisor) -> None:
         config["ref"] = model.source_ref
     if model.source == ModelSource.FOLDER:
         config["ref"] = _find_local_folder(model.source_ref)
-    job = ProgramJob(["-m", "models_registry.inference.prepare"], config, online=model.source != ModelSource.FOLDER)
-    facts = supervisor.run(job, work.attempt_folder)
+    origin = {}
+    if model.source == ModelSource.PULL:
+        pulled = work.folder / f"pulled-{work.epoch}"
+        with leases.keep_alive(work) as still_mine:
+            pull = partial(hub.pull_folder, model.source_ref, pulled, still_mine)
+            try:
+                origin = {"source": model.source, "origin": depot.insist(work, pull, still_mine)}
+            except ProgramError as error:
+                raise leases.WorkFailed(error.code, str(error)) from error
+        config = {"source": ModelSource.FOLDER, "ref": str(pulled)}
+    online = model.source in (ModelSource.DEMO, ModelSource.HUB)
+    job = ProgramJob(["-m", "models_registry.inference.prepare"], config, online=online)
+    facts = supervisor.run(job, work.attempt_folder) | origin
     with leases.keep_alive(work) as still_mine:
         facts |= depot.deposit(work, "model", work.attempt_folder / "model", still_mine)
     with transaction.atomic():
@@ -159,6 +175,13 @@ def find_free_name(name: str) -> str:
 def remove_folder(folder: Path) -> None:
     """Frees the disk; what cannot be removed now does no harm."""
     shutil.rmtree(folder, ignore_errors=True)
+
+
+def _list_pushed() -> list[str]:
+    try:
+        return hub.list_pushed()
+    except StoreError as error:
+        raise RegisterError("ref", str(error)) from error
 
 
 def _make_taken_error(name: str) -> RegisterError:

@@ -121,6 +121,22 @@ class MetricSpan(models.Model):
         return f"{self.run} steps {self.start} to {self.start + self.width - 1}"
 
 
+class ModelPush(LeasedWork):
+    """Putting a model where other houses and tools can load it; see pushes.py."""
+
+    queue = "short"
+    folder_name = "model-pushes"
+
+    model = models.ForeignKey(ModelVersion, on_delete=models.CASCADE, related_name="pushes")
+    result = models.JSONField(default=dict, help_text=_("Where it is: url, digest of its manifest, files."))
+
+    class Meta(LeasedWork.Meta):
+        ordering = ["-pk"]
+
+    def __str__(self) -> str:
+        return f"push {self.pk} of {self.model}"
+
+
 class TokenPreview(LeasedWork):
     """What a run with these settings would train on, before it is launched: counted and shown by a program."""
 

@@ -25,5 +25,6 @@ urlpatterns = [
     path("models/<int:pk>/", models.show_model, name="model_detail"),
     path("archive/<str:kind>/<int:pk>/", archive.archive, name="archive"),
     path("archive/<str:kind>/<int:pk>/restore/", archive.restore, name="archive_restore"),
+    path("models/<int:pk>/push/", models.push_model, name="model_push"),
     path("models/<int:pk>/win-rates/", win_rates.show_win_rates, name="model_win_rates"),
 ]

@@ -12,10 +12,11 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from models_registry import promotions, services
+from models_registry import hub, promotions, services
 from models_registry.models import ModelImport, ModelKind, ModelSource, ModelVersion, Promotion
 from models_registry.permissions import IsAdmin, get_admin
 from models_registry.selectors import list_models, list_promotions, list_standing
+from models_registry.store import StoreError
 
 
 class ModelImportSerializer(serializers.ModelSerializer[ModelImport]):
@@ -67,10 +68,11 @@ class ModelSerializer(serializers.ModelSerializer[ModelVersion]):
 
 
 class NewModelSerializer(serializers.Serializer[ModelVersion]):
-    """``ref``: a hub id for ``hub``, a folder of the server's list for ``folder``, nothing for ``demo``."""
+    """``ref``: a hub id for ``hub``, a folder of the server's list for ``folder``, one of
+    ``models/pushed/`` for ``pull``, nothing for ``demo``."""
 
     source = serializers.ChoiceField(  # type: ignore[assignment]  # the base class has an attribute of this name
-        choices=[ModelSource.DEMO, ModelSource.FOLDER, ModelSource.HUB]
+        choices=[ModelSource.DEMO, ModelSource.FOLDER, ModelSource.HUB, ModelSource.PULL]
     )
     ref = serializers.CharField(max_length=200, required=False, default="", allow_blank=True)
     name = serializers.CharField(max_length=100, required=False, default="", allow_blank=True)
@@ -135,6 +137,25 @@ class ModelView(generics.RetrieveAPIView[ModelVersion]):
 
     def get_queryset(self) -> QuerySet[ModelVersion]:
         return list_models()
+
+
+class PushedSerializer(serializers.Serializer[Any]):
+    """``url`` is where the folders lie."""
+
+    url = serializers.CharField()
+    folders = serializers.ListField(child=serializers.CharField())
+
+
+class PushedView(APIView):
+    permission_classes = [IsAdmin]
+
+    @extend_schema(responses=PushedSerializer, tags=["models"])
+    def get(self, request: Request) -> Response:
+        """Which models can be pulled from the shared hub folder."""
+        try:
+            return Response({"url": hub.locate_hub(), "folders": hub.list_pushed()})
+        except StoreError as error:
+            raise serializers.ValidationError({"non_field_errors": [str(error)]}) from error
 
 
 class PromotionListView(APIView):

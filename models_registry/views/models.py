@@ -17,7 +17,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from models_registry import promotions, services
-from models_registry.forms import FolderForm, HubForm, PromotionForm
+from models_registry.forms import FolderForm, HubForm, PromotionForm, PullForm
 from models_registry.leases import CannotCancel, CannotRetry
 from models_registry.models import ModelImport, ModelSource, ModelVersion
 from models_registry.permissions import admin_required, get_admin
@@ -45,15 +45,15 @@ def show_models(request: HttpRequest) -> HttpResponse:
 @admin_required
 @require_http_methods(["GET", "HEAD", "POST"])
 def add_model(request: HttpRequest) -> HttpResponse:
-    """Three forms on one page; the hidden ``source`` says which was sent."""
-    forms: dict[str, Form] = {ModelSource.FOLDER: FolderForm(prefix="folder"), ModelSource.HUB: HubForm(prefix="hub")}
+    """Four forms on one page; the hidden ``source`` says which was sent."""
+    kinds: dict[str, Any] = {ModelSource.FOLDER: FolderForm, ModelSource.HUB: HubForm, ModelSource.PULL: PullForm}
+    forms: dict[str, Any] = {source: kind(prefix=source) for source, kind in kinds.items()}
     status = 200
     if request.method == "POST":
         source = request.POST.get("source", "")
         if source == ModelSource.DEMO:
             services.add_demo_model(by=get_admin(request))
             return redirect("model_list")
-        kinds: dict[str, Any] = {ModelSource.FOLDER: FolderForm, ModelSource.HUB: HubForm}
         if source in kinds:
             forms[source] = kinds[source](request.POST, prefix=source)
             if _register(request, source, forms[source]):
@@ -62,6 +62,7 @@ def add_model(request: HttpRequest) -> HttpResponse:
     context = {
         "folder_form": forms[ModelSource.FOLDER],
         "hub_form": forms[ModelSource.HUB],
+        "pull_form": forms[ModelSource.PULL],
         "demo": find_demo_model(),
         "folder_places": settings.MODEL_ROOTS,
     }

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from training.api import archive, previews, runs, win_rates, workers
+from training.api import archive, previews, pushes, runs, win_rates, workers
 
 urlpatterns = [
     path("runs/", runs.RunListView.as_view(), name="api_run_list"),
@@ -19,5 +19,6 @@ urlpatterns = [
     path("token-previews/<int:pk>/", previews.PreviewView.as_view(), name="api_preview_detail"),
     path("archive/<str:kind>/<int:pk>/", archive.ArchiveView.as_view(), name="api_archive"),
     path("workers/", workers.WorkerListView.as_view(), name="api_worker_list"),
+    path("models/<int:pk>/pushes/", pushes.PushListView.as_view(), name="api_model_pushes"),
     path("models/<int:pk>/win-rates/", win_rates.WinRatesView.as_view(), name="api_model_win_rates"),
 ]
