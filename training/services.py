@@ -22,6 +22,7 @@ from annotate.services.audit import record
 from models_registry import depot, leases
 from models_registry.inference.model_files import read_model_facts
 from models_registry.models import ModelKind, ModelSource, ModelVersion
+from models_registry.program_folder import ProgramFolder
 from models_registry.services import find_free_name, hold_models, place_model
 from models_registry.supervisor import ProgramJob, Supervisor
 from models_registry.work import WorkState
@@ -188,6 +189,7 @@ def train_model(work: Run, supervisor: Supervisor) -> None:
         on_metrics=partial(file_metrics, work),
         find_progress=lambda: max([0, *(step for _epoch, step in list_checkpoints(work))]),
     )
+    _file_left_metrics(work)
     with mirrored(work):
         result = supervisor.run(job, work.attempt_folder)
     with leases.keep_alive(work) as still_mine:  # hashing large weights takes a while
@@ -205,6 +207,19 @@ def bring_inputs(work: Run | TokenPreview) -> None:
         lambda still_mine: depot.fetch_model(work.base_model, still_mine),
         lambda still_mine: fetch_dataset(work.dataset_version, still_mine),
     )
+
+
+def _file_left_metrics(work: Run) -> None:
+    """What earlier attempts measured but did not come to file: a resumed run does not do all those steps again."""
+    filed = work.metrics.order_by("-step").values_list("step", flat=True).first() or 0
+    for epoch in range(1, work.epoch):
+        files = ProgramFolder(work.folder / f"attempt-{epoch}")
+        while (left := files.peek_metrics())[0]:
+            lines, offset = left
+            with transaction.atomic():
+                leases.extend(work)
+                file_metrics(work, [line for line in lines if int(line["step"]) >= filed])
+            files.accept_metrics(offset)
 
 
 def build_launch_command() -> list[str]:

@@ -128,6 +128,23 @@ def test_metrics_of_one_step_are_merged_and_done_again_overwritten(launch: Launc
     assert rows == {1: {"loss": 0.9, "eval_loss": 0.8}, 2: {"loss": 0.6}, 3: {"loss": 0.5}}
 
 
+def test_steps_that_an_earlier_attempt_could_not_file_are_not_missing_from_the_curves(launch: Launch) -> None:
+    """Measured while the database was away, or in the last seconds of a worker that was killed."""
+    run = launch()
+    for epoch, lines in ((1, "12345"), (2, "4")):
+        folder = run.folder / f"attempt-{epoch}"
+        folder.mkdir(parents=True)
+        text = "".join(f'{{"step": {step}, "loss": 0.{step}}}\n' for step in lines)
+        (folder / "metrics.jsonl").write_text(text + '{"step": 6, "lo', encoding="utf-8")
+    file_metrics(run, [{"step": 1, "loss": 9.0}, {"step": 2, "loss": 0.2}])
+    Run.objects.filter(pk=run.pk).update(epoch=2)
+    claimed = leases.claim(run, "host:3")
+    assert claimed is not None and claimed.epoch == 3
+    services._file_left_metrics(claimed)
+    losses = {row.step: row.values["loss"] for row in RunMetric.objects.filter(run=run)}
+    assert losses == {1: 9.0, 2: 0.2, 3: 0.3, 4: 0.4, 5: 0.5}
+
+
 def test_resumes_from_any_earlier_attempt_with_a_checkpoint(launch: Launch) -> None:
     run = launch()
     run.epoch = 4
