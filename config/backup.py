@@ -23,12 +23,14 @@ from django.conf import settings
 from django.core.management import call_command
 from django.db import connection
 
+from training import trash
+
 MANIFEST = "manifest.json"
 FORMAT = 1
 DATABASE_FILES = {"sqlite": "database.sqlite3", "postgresql": "database.dump"}
 FILES = "files"
-LEFT_OUT = frozenset({"broker", "cache", "locks", "static"})
-"""Folders of DATA_DIR that are made anew."""
+LEFT_OUT = frozenset({"broker", "cache", "locks", "static", trash.FOLDER})
+"""Folders of DATA_DIR that are made anew, and what was thrown away."""
 _CHUNK = 1024 * 1024
 
 
@@ -45,6 +47,14 @@ def back_up(target: Path) -> dict[str, Any]:
         raise BackupError(f"{target} exists and is not an empty folder.")
     if target.resolve().is_relative_to(settings.DATA_DIR):
         raise BackupError(f"{target} lies in DATA_DIR, which is what is backed up.")
+    try:
+        with trash.hold_files():  # nothing is thrown away between the database's copy and that of the files
+            return _copy_all(target)
+    except trash.TrashError as error:
+        raise BackupError(str(error)) from error
+
+
+def _copy_all(target: Path) -> dict[str, Any]:
     target.mkdir(mode=0o700, parents=True, exist_ok=True)
     database = target / DATABASE_FILES[connection.vendor]
     _dump_database(database)

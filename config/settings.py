@@ -248,6 +248,7 @@ HEARTBEAT_SECONDS = read_number("HEARTBEAT_SECONDS", env("HEARTBEAT_SECONDS", de
 RECONCILE_SECONDS = read_number("RECONCILE_SECONDS", env("RECONCILE_SECONDS", default="15"), least=1, most=3600)
 WORKER_LABELS = read_labels("WORKER_LABELS", env.list("WORKER_LABELS", default=[]))
 MAX_CRASHES = 3
+GARBAGE_GRACE_DAYS = read_number("GARBAGE_GRACE_DAYS", env("GARBAGE_GRACE_DAYS", default="7"), least=0, most=3650)
 
 # Folders whose subfolders an admin may register as base models; no request can name another place.
 MODEL_ROOTS = [

@@ -158,6 +158,8 @@ MATRIX: dict[str, Row] = {
     "model_promote": Row("admin", "GET POST", "model"),
     "model_withdraw": Row("admin", "POST", "model"),
     "archive": Row("admin", "GET POST", "archivable"),
+    "garbage": Row("admin", "GET POST"),
+    "garbage_put_back": Row("admin", "POST"),
     "archive_restore": Row("admin", "POST", "archivable"),
     "api_project_list": Row("person", "GET", admins="POST"),
     "api_project_detail": Row("member", "GET", "project", leads="PATCH"),
@@ -211,6 +213,8 @@ MATRIX: dict[str, Row] = {
     "api_model_list": Row("admin", "GET POST"),
     "api_model_detail": Row("admin", "GET", "model"),
     "api_model_promotions": Row("admin", "GET POST", "model"),
+    "api_garbage": Row("admin", "GET POST"),
+    "api_garbage_put_back": Row("admin", "POST"),
     "api_archive": Row("admin", "GET POST DELETE", "archivable"),
     "api_model_win_rates": Row("admin", "GET", "reward"),
 }

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from training.views import archive, launch, models, previews, runs, win_rates, workers
+from training.views import archive, garbage, launch, models, previews, runs, win_rates, workers
 
 urlpatterns = [
     path("runs/", runs.list_runs, name="run_list"),
@@ -23,6 +23,8 @@ urlpatterns = [
     path("token-previews/<int:pk>/status/", previews.show_preview_status, name="preview_status"),
     path("workers/", workers.show_workers, name="worker_list"),
     path("models/<int:pk>/", models.show_model, name="model_detail"),
+    path("garbage/", garbage.show_garbage, name="garbage"),
+    path("garbage/put-back/", garbage.put_back, name="garbage_put_back"),
     path("archive/<str:kind>/<int:pk>/", archive.archive, name="archive"),
     path("archive/<str:kind>/<int:pk>/restore/", archive.restore, name="archive_restore"),
     path("models/<int:pk>/push/", models.push_model, name="model_push"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django import forms
 from django.contrib import messages
 from django.http import Http404, HttpRequest, HttpResponse
@@ -31,7 +33,9 @@ PAGES = {"models": "model_detail", "runs": "run_detail", "datasets": "dataset_de
 def find_archivable(kind: str, pk: int) -> Thing:
     if kind not in KINDS:
         raise Http404
-    return get_object_or_404(KINDS[kind], pk=pk)
+    model: Any = KINDS[kind]  # get_object_or_404 knows no union
+    thing: Thing = get_object_or_404(model, pk=pk)
+    return thing
 
 
 @admin_required
