@@ -2,7 +2,18 @@
 
 from django.urls import path
 
-from training.views import archive, garbage, launch, models, previews, runs, win_rates, workers
+from training.views import (
+    archive,
+    garbage,
+    launch,
+    lineage,
+    model_comparison,
+    models,
+    previews,
+    runs,
+    win_rates,
+    workers,
+)
 
 urlpatterns = [
     path("runs/", runs.list_runs, name="run_list"),
@@ -23,6 +34,8 @@ urlpatterns = [
     path("token-previews/<int:pk>/status/", previews.show_preview_status, name="preview_status"),
     path("workers/", workers.show_workers, name="worker_list"),
     path("models/<int:pk>/", models.show_model, name="model_detail"),
+    path("lineage/<str:kind>/<int:pk>/", lineage.show_lineage, name="lineage"),
+    path("models/compare/", model_comparison.compare_models, name="model_compare"),
     path("garbage/", garbage.show_garbage, name="garbage"),
     path("garbage/put-back/", garbage.put_back, name="garbage_put_back"),
     path("archive/<str:kind>/<int:pk>/", archive.archive, name="archive"),

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from training.api import archive, garbage, previews, pushes, runs, win_rates, workers
+from training.api import archive, garbage, lineage, model_comparison, previews, pushes, runs, win_rates, workers
 
 urlpatterns = [
     path("runs/", runs.RunListView.as_view(), name="api_run_list"),
@@ -17,6 +17,8 @@ urlpatterns = [
     path("runs/<int:pk>/metrics/", runs.RunMetricsView.as_view(), name="api_run_metrics"),
     path("token-previews/", previews.PreviewListView.as_view(), name="api_preview_list"),
     path("token-previews/<int:pk>/", previews.PreviewView.as_view(), name="api_preview_detail"),
+    path("lineage/<str:kind>/<int:pk>/", lineage.LineageView.as_view(), name="api_lineage"),
+    path("models/compare/", model_comparison.ModelComparisonView.as_view(), name="api_model_compare"),
     path("garbage/", garbage.GarbageView.as_view(), name="api_garbage"),
     path("garbage/put-back/", garbage.PutBackView.as_view(), name="api_garbage_put_back"),
     path("archive/<str:kind>/<int:pk>/", archive.ArchiveView.as_view(), name="api_archive"),
