@@ -24,6 +24,7 @@ from django.utils.translation import gettext as _
 from annotate.models import DatasetVersion, Import, SamplingJob, ScoringJob
 from models_registry.leases import list_work_models
 from models_registry.models import LeasedWork, ModelEvent, ModelImport, ModelVersion, WorkState
+from models_registry.store import StoreError, open_store, remove_folder
 from training import trash
 from training.models import Run, TokenPreview
 from training.needs import OVER, find_needs
@@ -100,7 +101,7 @@ def collect(*, by: User | None) -> Collected:
     """
     done = Collected()
     with trash.hold_files():
-        done.emptied.extend(trash.empty())
+        done.emptied.extend(trash.empty(may_go=forget_stored))
         for thing in make_plan().goes:
             try:
                 taken = _take(thing, by)
@@ -160,6 +161,23 @@ def _take_model(thing: Thing, number: int, by: User | None) -> bool:
 
 def _note(number: int, action: ModelEvent.Action, by: User | None) -> None:
     ModelEvent.objects.create(model_id=number, action=action, by=by)
+
+
+def forget_stored(entry: trash.Entry) -> bool:
+    """Weights leave the object store when they leave the trash; False where it does not answer, so that both stay."""
+    folder, _slash, number = entry.place.partition("/")
+    store = open_store()
+    if store is None or folder != MODELS or not number.isdecimal():
+        return True
+    gone = ModelVersion.objects.filter(pk=int(number)).exclude(weights_removed_at=None).first()
+    stored = gone.facts.get("stored") if gone else None
+    try:
+        if stored:
+            remove_folder(store, stored["key"])
+    except StoreError as error:
+        log.warning("%s stays in the trash: %s", entry.place, error)
+        return False
+    return True
 
 
 # -- Judging ----------------------------------------------------------------------------------------------------------

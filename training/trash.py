@@ -14,7 +14,7 @@ import re
 import shutil
 import stat
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -145,11 +145,11 @@ def find_entry(name: str) -> Entry | None:
     return next((entry for entry in list_entries() if entry.name == name), None)
 
 
-def empty(*, now: datetime | None = None) -> list[Entry]:
-    """Deletes what has lain there for long enough, and gives what went."""
+def empty(*, now: datetime | None = None, may_go: Callable[[Entry], bool] = lambda _entry: True) -> list[Entry]:
+    """Deletes what has lain there for long enough and ``may_go``, and gives what went."""
     gone = []
     for entry in list_entries():
-        if entry.goes_at <= (now or timezone.now()):
+        if entry.goes_at <= (now or timezone.now()) and may_go(entry):
             folder = settings.DATA_DIR / FOLDER / entry.name
             with suppress(FileNotFoundError):  # half of it must never be put back
                 os.rename(folder / "content", folder / "deleted")

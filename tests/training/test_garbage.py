@@ -36,6 +36,7 @@ from annotate.models import (
 )
 from models_registry.models import ModelKind, ModelVersion, WorkState
 from models_registry.promotions import promote
+from models_registry.store import open_store, put_folder
 from tests import scenery
 from tests.annotate.votes import vote
 from training import garbage, trash
@@ -212,6 +213,23 @@ def test_the_trash_is_emptied_after_its_time_and_never_half_put_back(base: Model
     assert (gone.name, trash.list_entries()) == (entry.name, [])
     with pytest.raises(trash.TrashError):
         garbage.put_back(trash.Entry("20260101T000000-00000000", "../secret", 1, timezone.now(), True), by=admin)
+
+
+def test_the_stored_copy_goes_with_what_leaves_the_trash(
+    base: ModelVersion, admin: User, settings: Any, tmp_path_factory: Any
+) -> None:
+    settings.STORE_URL = tmp_path_factory.mktemp("store").as_uri()
+    fill(base.folder)
+    store = open_store()
+    assert store is not None
+    put_folder(store, "runs/1/attempt-1/model", base.folder)
+    ModelVersion.objects.filter(pk=base.pk).update(facts={"stored": {"key": "runs/1/attempt-1/model", "sha256": ""}})
+    archive(base, reason="x", by=admin)
+    garbage.collect(by=admin)
+    assert store.list("runs/1"), "it can still be put back"
+    late = timezone.now() + timedelta(days=8)
+    assert len(trash.empty(now=late, may_go=garbage.forget_stored)) == 1
+    assert store.list("runs/1") == []
 
 
 def test_one_collection_at_a_time_and_none_during_a_backup(base: ModelVersion, admin: User, tmp_path: Path) -> None:
