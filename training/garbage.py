@@ -26,7 +26,7 @@ from models_registry.leases import list_work_models
 from models_registry.models import LeasedWork, ModelEvent, ModelImport, ModelVersion, WorkState
 from models_registry.store import StoreError, open_store, remove_folder
 from training import trash
-from training.models import Run, TokenPreview
+from training.models import ModelPush, Run, TokenPreview
 from training.needs import OVER, find_needs
 
 log = logging.getLogger(__name__)
@@ -278,6 +278,7 @@ _JUDGES: dict[type[LeasedWork], Callable[[Any, str], _Verdict]] = {
     SamplingJob: _judge_scratch,
     ScoringJob: _judge_scratch,
     ModelImport: _judge_model_import,
+    ModelPush: _judge_scratch,
     Import: _judge_attempts,
     DatasetVersion: _judge_attempts,
 }

@@ -13,7 +13,7 @@ from django.db.models import QuerySet
 from models_registry import depot, hub, leases
 from models_registry.inference.model_files import link_or_copy, select_model_files
 from models_registry.models import ModelVersion, WorkState
-from models_registry.services import remove_folder
+from models_registry.services import hold_models, remove_folder
 from models_registry.store import put_folder
 from training.hub_card import write_hub_card
 from training.models import ModelPush
@@ -28,6 +28,7 @@ class PushError(ValueError):
 @transaction.atomic
 def request_push(*, model: ModelVersion, by: User) -> ModelPush:
     """The push that is under way, or a new one. Raises PushError."""
+    hold_models(model)
     if reason := model.explain_unusable():
         raise PushError(reason)
     under_way = ModelPush.objects.filter(model=model, state__in=[WorkState.QUEUED, WorkState.RUNNING]).first()
