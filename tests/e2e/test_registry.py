@@ -1,4 +1,4 @@
-"""The registry in a real browser: models chosen by keyboard stand beside each other; lineage and garbage fit a phone."""
+"""The registry in a real browser: models are chosen by keyboard and compared; lineage and garbage fit a phone."""
 
 from __future__ import annotations
 

@@ -14,16 +14,18 @@ from rest_framework.views import APIView
 from training.lineage import NAMES, Generation, Lineage, Node
 from training.views.lineage import STARTS, find_lineage
 
+KINDS = f"One of {', '.join(NAMES)}."
+
 
 class LineageLinkSerializer(serializers.Serializer[Any]):
-    kind = serializers.ChoiceField(choices=list(NAMES))
+    kind = serializers.CharField(help_text=KINDS)
     id = serializers.IntegerField()
 
 
 class LineageNodeSerializer(serializers.Serializer[Node]):
     """``links`` are the things one generation nearer to the start. A hidden one's name says only what it is."""
 
-    kind = serializers.ChoiceField(choices=list(NAMES))
+    kind = serializers.CharField(help_text=KINDS)
     id = serializers.SerializerMethodField()
     name = serializers.CharField()
     detail = serializers.CharField()
