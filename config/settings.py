@@ -189,6 +189,21 @@ USE_I18N = True
 USE_TZ = True
 TIME_ZONE = read_time_zone("TIME_ZONE", env("TIME_ZONE", default="UTC"))
 
+# -- Mail: notices for those who want them so, see models_registry/mailing.py ------------------------------------------
+
+SITE_URL = read_origins("SITE_URL", [env("SITE_URL", default=f"http://{HOST}:{PORT}").rstrip("/")])[0]
+_mail = env("EMAIL_URL", default="")
+MAIL_ON = bool(_mail)
+_mail_schemes = ["smtp", "smtp+tls", "smtp+ssl", "consolemail", "memorymail"]
+_server = environ.Env.email_url_config(read_url("EMAIL_URL", _mail or "memorymail://", _mail_schemes))
+EMAIL_BACKEND = _server["EMAIL_BACKEND"] if MAIL_ON else "django.core.mail.backends.dummy.EmailBackend"
+EMAIL_HOST, EMAIL_PORT = _server.get("EMAIL_HOST") or "localhost", _server.get("EMAIL_PORT") or 25
+EMAIL_HOST_USER = _server.get("EMAIL_HOST_USER") or ""
+EMAIL_HOST_PASSWORD = _server.get("EMAIL_HOST_PASSWORD") or ""
+EMAIL_USE_TLS, EMAIL_USE_SSL = _server.get("EMAIL_USE_TLS", False), _server.get("EMAIL_USE_SSL", False)
+EMAIL_TIMEOUT = 10
+DEFAULT_FROM_EMAIL = SERVER_EMAIL = env("EMAIL_FROM", default="plumbline@localhost")
+
 # -- Static files -----------------------------------------------------------------------------------------------------
 
 STATIC_URL = "/static/"
@@ -249,6 +264,9 @@ RECONCILE_SECONDS = read_number("RECONCILE_SECONDS", env("RECONCILE_SECONDS", de
 WORKER_LABELS = read_labels("WORKER_LABELS", env.list("WORKER_LABELS", default=[]))
 MAX_CRASHES = 3
 GARBAGE_GRACE_DAYS = read_number("GARBAGE_GRACE_DAYS", env("GARBAGE_GRACE_DAYS", default="7"), least=0, most=3650)
+# Of a run that asks for no others; 0 means none.
+RUN_LIMIT_HOURS = read_number("RUN_LIMIT_HOURS", env("RUN_LIMIT_HOURS", default="0"), most=100_000)
+RUN_LIMIT_GB = read_number("RUN_LIMIT_GB", env("RUN_LIMIT_GB", default="0"))
 
 # Folders whose subfolders an admin may register as base models; no request can name another place.
 MODEL_ROOTS = [

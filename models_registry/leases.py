@@ -112,6 +112,22 @@ HANDLERS: dict[type[LeasedWork], Handler] = {}
 MOST_CALLED = 20
 """Workers that are called at once for work that not every worker can take."""
 
+LISTENERS: list[Callable[[LeasedWork, str], None]] = []
+"""Called inside the transaction of a move that nobody asked for: finished, failed, paused (by something that stands in
+its way), lost (with its worker)."""
+
+
+@dataclass(frozen=True)
+class Chore:
+    """Small work of a queue that has no row of its own to lease; done when its workers have nothing else to do."""
+
+    queue: str
+    is_due: Callable[[], bool]
+    run: Callable[[], None]
+
+
+CHORES: list[Chore] = []
+
 
 def register_task(model: type[LeasedWork], run: Callable[[Any, Callable[[], None]], None]) -> None:
     """``run(work, still_mine)`` does the work in the worker; ``still_mine()`` raises LeaseLost or WorkCancelled."""
@@ -255,12 +271,14 @@ def look(work: LeasedWork) -> bool:
 def finish(work: LeasedWork, **values: Any) -> None:
     """Raises LeaseLost, which takes the surrounding transaction back. ``values`` are further fields of the row."""
     _write(work, **_ended(WorkState.FINISHED), **values)
+    _tell(work, "finished")
 
 
 @transaction.atomic
 def fail(work: LeasedWork, code: str, text: str) -> None:
     """Ends the work with a cause in words. Raises LeaseLost."""
     _write(work, **_ended(WorkState.FAILED), cause_code=code[:50], cause=clean_text(text), message="")
+    _tell(work, "failed", code)
 
 
 @transaction.atomic
@@ -273,6 +291,8 @@ def cancel(work: LeasedWork) -> None:
 def pause(work: LeasedWork, code: str = "", text: str = "") -> None:
     """Ends this attempt; a person lets the next one begin. ``code`` and ``text`` say what stopped it. LeaseLost."""
     _write(work, **_paused(), cause_code=code[:50], cause=clean_text(text), message="")
+    if code:
+        _tell(work, "paused", code)
 
 
 @transaction.atomic
@@ -333,7 +353,7 @@ def reconcile(*, resend_after: timedelta | None = None) -> None:
         for work in _list_abandoned(model):
             with transaction.atomic():
                 unchanged = _mine(work).filter(lease_until=work.lease_until)
-                _after_crash(work, unchanged, "The worker was lost.", missing_ok=True)
+                _after_crash(work, unchanged, "The worker was lost.", lost=True)
         # Given back by its owner in the moment when a person asked for an end or a pause.
         waiting = model._default_manager.filter(state__in=[WorkState.QUEUED, WorkState.PAUSED])
         wishes = {"cancel_requested": _ended(WorkState.CANCELLED), "pause_requested": _paused()}
@@ -343,7 +363,10 @@ def reconcile(*, resend_after: timedelta | None = None) -> None:
                 with transaction.atomic():
                     unwanted.update(**end, message="")
     for queue in sorted({model.queue for model in list_work_models()}):
-        if marked := _mark_hinted(queue, resend_after):  # all are called, as not every worker may be able to take it
+        chores = sum(chore.is_due() for chore in CHORES if chore.queue == queue)
+        if (
+            marked := _mark_hinted(queue, resend_after) + chores
+        ):  # all are called, as not every worker may be able to take it
             for _hint in range(max(min(marked, 4), _count_workers(queue))):
                 send_hint(queue)
 
@@ -394,12 +417,15 @@ def _count_workers(queue: str) -> int:
     return min(MOST_CALLED, max(1, sum(worker.takes(queue) for worker in list_workers())))
 
 
-def _after_crash(work: LeasedWork, rows: QuerySet[Any], text: str, *, missing_ok: bool = False) -> None:
+def _after_crash(work: LeasedWork, rows: QuerySet[Any], text: str, *, lost: bool = False) -> None:
+    """``lost``: said by somebody else than the owner, who may have been quicker."""
+    code = ""
     if work.cancel_requested:
         moved = rows.update(**_ended(WorkState.CANCELLED), message="")
     elif work.pause_requested:
         moved = rows.update(**_paused(), message="")
     elif work.crashes >= settings.MAX_CRASHES:
+        code = "crashed"
         cause = f"{text} It was started {work.crashes + 1} times and ended early each time without getting further."
         failed = _ended(WorkState.FAILED)
         moved = rows.update(**failed, crashes=F("crashes") + 1, cause_code="crashed", cause=clean_text(cause))
@@ -407,8 +433,18 @@ def _after_crash(work: LeasedWork, rows: QuerySet[Any], text: str, *, missing_ok
         log.warning("%s %s is taken up again: %s", type(work).__name__, work.pk, text)
         moved = rows.update(**_waiting(), crashes=F("crashes") + 1, message=clean_text(text)[:_MAX_MESSAGE])
         transaction.on_commit(partial(send_hint, work.queue))
-    if not moved and not missing_ok:
+    if moved and code:
+        _tell(work, "failed", code)
+    elif moved and lost and not work.cancel_requested and not work.pause_requested:
+        _tell(work, "lost")
+    if not moved and not lost:
         raise LeaseLost(str(work))
+
+
+def _tell(work: LeasedWork, move: str, code: str = "") -> None:
+    work.cause_code = code
+    for listen in LISTENERS:
+        listen(work, move)
 
 
 def clean_text(text: str) -> str:

@@ -16,12 +16,17 @@ from models_registry.work import LeasedWork, WorkState
 
 __all__ = [
     "Archivable",
+    "Channel",
+    "Follow",
     "LeasedWork",
     "ModelEvent",
     "ModelImport",
     "ModelKind",
     "ModelVersion",
+    "Notice",
+    "NoticeSettings",
     "Promotion",
+    "Topic",
     "WorkState",
     "Worker",
 ]
@@ -169,3 +174,72 @@ class Worker(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+
+class Topic(models.TextChoices):
+    """What people are told of."""
+
+    RUN_FINISHED = "run_finished", _("A run has finished")
+    RUN_FAILED = "run_failed", _("A run has failed")
+    RUN_PAUSED = "run_paused", _("A run was paused by a limit or a full disk")
+    WORKER_LOST = "worker_lost", _("A worker was lost with a run")
+    IMPORT_FAILED = "import_failed", _("An import has failed")
+    DATASET_FAILED = "dataset_failed", _("A dataset version has failed")
+
+
+class Channel(models.TextChoices):
+    APP = "app", _("Here")
+    MAIL = "mail", _("Here and by mail")
+    NONE = "none", _("Not at all")
+
+
+class Notice(models.Model):
+    """Something that a person is told. ``mail_due_at`` is there while a mail is still to be sent; see mailing.py."""
+
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="notices")
+    topic = models.CharField(max_length=20, choices=Topic)
+    kind = models.CharField(max_length=30, help_text="The model's name of what it is about.")
+    number = models.BigIntegerField()
+    name = models.CharField(max_length=200)
+    cause_code = models.CharField(max_length=50, blank=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+    read_at = models.DateTimeField(null=True, blank=True)
+    mail_due_at = models.DateTimeField(null=True, blank=True)
+    mail_sent_at = models.DateTimeField(null=True, blank=True)
+    mail_tries = models.PositiveSmallIntegerField(default=0)
+
+    class Meta:
+        indexes = [
+            models.Index(fields=["user", "-id"], name="notice_person"),
+            # The count in the head of every page.
+            models.Index(fields=["user"], name="notice_unread", condition=Q(read_at=None)),
+            models.Index(fields=["mail_due_at"], name="notice_mail", condition=Q(mail_due_at__isnull=False)),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.topic} {self.name}"
+
+
+class Follow(models.Model):
+    """Somebody who wants to know what becomes of work that another launched."""
+
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+")
+    kind = models.CharField(max_length=30)
+    number = models.BigIntegerField()
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["kind", "number", "user"], name="followed_once")]
+
+    def __str__(self) -> str:
+        return f"{self.user} follows {self.kind} {self.number}"
+
+
+class NoticeSettings(models.Model):
+    """What a person wants to be told and how: ``channels`` by topic; a topic that is missing is told in the app."""
+
+    user = models.OneToOneField(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="notice_settings")
+    channels = models.JSONField(default=dict)
+    language = models.CharField(max_length=10, help_text="Of mails.")
+
+    def __str__(self) -> str:
+        return f"notices of {self.user}"

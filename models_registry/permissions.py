@@ -24,6 +24,13 @@ def is_admin(user: Person) -> bool:
     return bool(user.is_active and getattr(user, "is_staff", False))
 
 
+def get_person(request: HttpRequest | Request) -> User:
+    """Whoever is signed in; PermissionDenied where nobody is."""
+    if not isinstance(request.user, User):
+        raise PermissionDenied
+    return request.user
+
+
 def get_admin(request: HttpRequest | Request) -> User:
     """The signed-in admin; PermissionDenied where it is somebody else."""
     user = request.user

@@ -27,9 +27,11 @@ from django.db import DatabaseError, InterfaceError, connection, transaction
 
 from models_registry import leases
 from models_registry.draining import is_draining
+from models_registry.inference.program import EXIT_DISK_FULL
 from models_registry.leases import LeaseLost, WorkCancelled, WorkCrashed, WorkDrained, WorkFailed, WorkPaused
 from models_registry.program_folder import ProgramFolder, Status
 from models_registry.slots import Slot
+from models_registry.usage import Meter, Usage, count_memory_kills
 from models_registry.work import LeasedWork
 
 log = logging.getLogger(__name__)
@@ -43,12 +45,13 @@ SILENT_SHARE, DEAD_SHARE = 75 / 120, 100 / 120
 
 CANCEL_GRACE_S, DRAIN_GRACE_S, TERM_GRACE_S = 30.0, 120.0, 5.0
 
-DRAIN, PAUSE = "The worker is shutting down", "Paused"
+DRAIN, PAUSE, LIMIT = "The worker is shutting down", "Paused", "A limit is reached"
 
 _PR_SET_PDEATHSIG = 1
 _libc = ctypes.CDLL(None, use_errno=True)
 _PRIVATE = re.compile(
-    r"SECRET|PASSWORD|PASSWD|CREDENTIAL|_TOKEN$|^TOKEN$|API_?KEY|DATABASE_URL|BROKER|REDIS|^PG|^DJANGO_|^CELERY_|^AWS_|^STORE_"
+    r"SECRET|PASSWORD|PASSWD|CREDENTIAL|_TOKEN$|^TOKEN$|API_?KEY|DATABASE_URL|BROKER|REDIS|^EMAIL|^PG|^DJANGO_|^CELERY_"
+    r"|^AWS_|^STORE_"
 )
 
 
@@ -58,7 +61,8 @@ class ProgramJob:
 
     ``write_inputs`` puts further files there. ``on_metrics`` gets new lines of metrics.jsonl inside the transaction
     that renews the lease. ``find_progress`` gives a number that grows when something lasting (a checkpoint) was made:
-    from then on crashes count anew. ``online`` programs may use the network.
+    from then on crashes count anew. ``on_usage`` gets what was used, in the same transaction; a (code, text) from it
+    lets the program save and leave, and pauses the work with this cause. ``online`` programs may use the network.
     """
 
     command: list[str]
@@ -66,6 +70,7 @@ class ProgramJob:
     write_inputs: Callable[[Path], None] = lambda _folder: None
     on_metrics: Callable[[list[dict[str, Any]]], None] = lambda _lines: None
     find_progress: Callable[[], int] = lambda: 0
+    on_usage: Callable[[Usage], tuple[str, str] | None] = lambda _usage: None
     online: bool = False
 
 
@@ -80,6 +85,8 @@ class Supervisor:
         self._renewed_at = self._looked_at = self._logged_at = read_clock()
         self._shown: Status | None = None
         self._progress = 0
+        self._meter: Meter | None = None
+        self._blocked: tuple[str, str] | None = None
 
     def run(self, job: ProgramJob, folder: Path) -> dict[str, Any]:
         """Runs the program to its end and returns its result.json.
@@ -93,6 +100,8 @@ class Supervisor:
         self._progress = job.find_progress()
         process = start_program(job, files, slot=self._slot)
         self._slot.drop()  # the program holds it now
+        self._meter = Meter(process.pid, self.work.folder, read_clock())
+        memory_kills = count_memory_kills()
         try:
             while not has_ended(process):
                 self._tick(process, files, job)
@@ -100,7 +109,7 @@ class Supervisor:
         finally:
             kill_group(process)
         self._insist_on_last_word(files, job)
-        return self._judge_end(process, files)
+        return self._judge_end(process, files, out_of_memory=count_memory_kills() > memory_kills)
 
     def _tick(self, process: subprocess.Popen[bytes], files: ProgramFolder, job: ProgramJob) -> None:
         if self._silence() > settings.LEASE_SECONDS * DEAD_SHARE:
@@ -120,6 +129,8 @@ class Supervisor:
             self._ask_to_stop("Cancelled", files, grace=CANCEL_GRACE_S)
         elif self.work.pause_requested:
             self._ask_to_stop(PAUSE, files, grace=DRAIN_GRACE_S)
+        elif self._blocked:
+            self._ask_to_stop(LIMIT, files, grace=DRAIN_GRACE_S)
         elif self._silence() > settings.LEASE_SECONDS * SILENT_SHARE:
             self._ask_to_stop("The database does not answer", files, grace=CANCEL_GRACE_S)
         self._press(process)
@@ -144,10 +155,15 @@ class Supervisor:
         if progress > self._progress:
             values["crashes"] = 0
         began = read_clock()
+        usage = self._meter.read(began) if self._meter else None  # before others wait for us on SQLite
         with transaction.atomic():
             leases.extend(self.work, **values)
             if metrics:
                 job.on_metrics(metrics)
+            if usage:
+                self._blocked = job.on_usage(usage) or self._blocked
+        if self._meter:
+            self._meter.accept(began)
         files.accept_metrics(offset)
         files.beat()
         self._shown, self._progress = status, max(progress, self._progress)
@@ -185,18 +201,26 @@ class Supervisor:
         elif late > 0:
             signal_group(process, signal.SIGTERM)
 
-    def _judge_end(self, process: subprocess.Popen[bytes], files: ProgramFolder) -> dict[str, Any]:
+    def _judge_end(
+        self, process: subprocess.Popen[bytes], files: ProgramFolder, *, out_of_memory: bool
+    ) -> dict[str, Any]:
         status, result = files.read_status(), files.read_result()
         if status.state == "finished" and result is not None:
             return result
         if status.state == "failed":
             raise WorkFailed(status.cause_code or "failed", status.cause_text or "The program gave no cause.")
+        if process.returncode == EXIT_DISK_FULL:  # too full even to say so
+            raise WorkFailed("disk_full", "The disk is full. Free some space, then resume the run.")
         if self._stop_reason == DRAIN:
             raise WorkDrained
         if self.work.cancel_requested:
             raise WorkCancelled
         if self.work.pause_requested:
             raise WorkPaused
+        if self._blocked:
+            raise WorkPaused(*self._blocked)
+        if out_of_memory and -process.returncode == signal.SIGKILL:
+            raise WorkFailed("out_of_memory", "The machine ran out of memory. Use a smaller batch or shorter lengths.")
         if status.state == "stopped":
             raise WorkCrashed(status.message or "The program stopped by itself.")
         raise WorkCrashed(f"The program {_say_exit(process.returncode)} before it was done.")

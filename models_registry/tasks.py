@@ -23,7 +23,7 @@ from celery.signals import worker_init, worker_ready, worker_shutdown, worker_sh
 from django.conf import settings
 from django.db import DatabaseError, InterfaceError, OperationalError, close_old_connections, connection
 
-from models_registry import leases, machines
+from models_registry import leases, machines, mailing
 from models_registry.disk import is_disk_full
 from models_registry.draining import is_draining, start_draining, stop_draining
 from models_registry.hints import TASK_NAME
@@ -58,6 +58,9 @@ def wake(self: Any, queue: str) -> None:
     owner = f"{self.request.hostname or socket.gethostname()}:{os.getpid()}"
     while not is_draining() and run_next(queue, owner):
         close_old_connections()
+    for chore in leases.CHORES:
+        if chore.queue == queue and not is_draining() and chore.is_due():
+            chore.run()
 
 
 def run_next(queue: str, owner: str = "") -> bool:
@@ -189,3 +192,4 @@ def _go_rounds(name: str, queues: list[str]) -> None:
 
 
 leases.register_program(ModelImport, prepare_model, slot="import")
+leases.CHORES.append(leases.Chore(mailing.MAIL_QUEUE, mailing.are_mails_due, mailing.send_due_mails))

@@ -28,6 +28,7 @@ from annotate.models import (
     ScoringJob,
 )
 from annotate.services.drafts import save_draft
+from models_registry.models import Notice
 from tests.annotate.votes import vote
 from tests.scenery import make_dataset, make_import, make_model, make_run
 from training.models import TokenPreview
@@ -53,6 +54,15 @@ class Row:
 
 MATRIX: dict[str, Row] = {
     "home": Row("person", "GET"),
+    "notice_list": Row("person", "GET"),
+    "notice_bell": Row("person", "GET"),
+    "notice_open": Row("owner", "POST", "notice"),
+    "notice_read_all": Row("person", "POST"),
+    "notice_settings": Row("person", "GET POST"),
+    "api_notice_list": Row("person", "GET"),
+    "api_notice_read": Row("owner", "POST", "notice"),
+    "api_notice_read_all": Row("person", "POST"),
+    "api_notice_settings": Row("person", "GET PUT"),
     "healthz": Row("open", "GET"),
     "readyz": Row("open", "GET"),
     "metrics": Row("nobody", "GET"),
@@ -138,6 +148,9 @@ MATRIX: dict[str, Row] = {
     "run_metrics_csv": Row("admin", "GET", "run"),
     "run_log": Row("admin", "GET", "run"),
     "run_cancel": Row("admin", "POST", "run"),
+    "run_follow": Row("admin", "POST", "run"),
+    "run_limits": Row("admin", "POST", "run"),
+    "run_usage": Row("admin", "GET", "run"),
     "run_pause": Row("admin", "POST", "run"),
     "run_resume": Row("admin", "POST", "run"),
     "run_retry": Row("admin", "POST", "run"),
@@ -204,6 +217,9 @@ MATRIX: dict[str, Row] = {
     "api_run_detail": Row("admin", "GET", "run"),
     "api_run_cancel": Row("admin", "POST", "run"),
     "api_run_clone": Row("admin", "POST", "run"),
+    "api_run_follow": Row("admin", "POST DELETE", "run"),
+    "api_run_limits": Row("admin", "POST", "run"),
+    "api_run_usage": Row("admin", "GET", "run"),
     "api_run_pause": Row("admin", "POST", "run"),
     "api_run_resume": Row("admin", "POST", "run"),
     "api_run_retry": Row("admin", "POST", "run"),
@@ -259,6 +275,7 @@ def world(
         "file": (dataset.pk, "train"),
         "comparison": (comparisons[0].pk,),
         "run": (run.pk,),
+        "notice": (Notice.objects.create(user=admin, topic="run_failed", kind="run", number=run.pk, name="x").pk,),
         "flag": (Flag.objects.create(comparison=comparisons[0], labeler=labeler, reason="other").pk,),
         "answer": (project.slug, vote(comparisons[0], admin).token),
         "draft": (project.slug, make_draft(comparisons[2], admin)),

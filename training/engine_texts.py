@@ -9,6 +9,8 @@ from django.utils.translation import gettext_lazy as _
 from django.utils.translation import gettext_noop
 
 CAUSES = {
+    "disk_limit": _("The run's files have reached its limit."),
+    "hour_limit": _("The run has trained for as long as its limit allows."),
     "bad_checkpoint": _("The checkpoint does not fit this run."),
     "nan_loss": _("The training diverged: loss or gradient is no finite number."),
     "no_data": _("No pair is left to train on."),
@@ -32,6 +34,15 @@ REASONS = (
 """Why a setting is refused; see training/engine/config.py."""
 
 TEXTS = (
+    gettext_noop("It has trained for %(hours)s hours, its limit. Raise the limit and resume it."),
+    gettext_noop(
+        "Its files take %(size)s GB, its limit is %(limit)s GB. Raise the limit and resume it, or clone it with fewer "
+        "checkpoints kept."
+    ),
+    gettext_noop(
+        "The checkpoint and its predecessor need %(needed)s GB, %(free)s GB are free. Free some space, then resume the "
+        "run."
+    ),
     gettext_noop("Reading the data"),
     gettext_noop("Loading the model"),
     gettext_noop("Computing reference log-probabilities %(done)d/%(total)d"),

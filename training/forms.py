@@ -6,11 +6,12 @@ it was drawn for gives way to the new method's default, anything else is kept.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
 from django import forms
+from django.conf import settings
 from django.db.models import QuerySet
 from django.forms import BoundField
 from django.urls import reverse_lazy
@@ -128,6 +129,25 @@ class BaseChoice(forms.ModelChoiceField):  # type: ignore[type-arg]
         return f"{model.name} ({model.get_kind_display()})"
 
 
+def make_limit_field(label: Any, help_text: Any, usual: Callable[[], int] | None = None) -> forms.FloatField:
+    """A number, or nothing for no limit; the service checks it."""
+    attributes = {"autocomplete": "off", "inputmode": "decimal"}
+    return forms.FloatField(
+        label=label,
+        required=False,
+        help_text=help_text,
+        initial=(lambda: usual() or None) if usual else None,
+        widget=forms.TextInput(attrs=attributes),
+    )
+
+
+class LimitsForm(forms.Form):
+    """The limits of a run that was launched."""
+
+    limit_hours = make_limit_field(gettext_lazy("Most hours"), "")
+    limit_gb = make_limit_field(gettext_lazy("Most disk (GB)"), "")
+
+
 class LaunchForm(forms.Form):
     """What to train on what, and the settings that apply to ``method``."""
 
@@ -149,6 +169,16 @@ class LaunchForm(forms.Form):
         help_text=gettext_lazy("What the training starts from; it stays as it is."),
     )
     notes = forms.CharField(label=gettext_lazy("Notes"), max_length=300, required=False)
+    limit_hours = make_limit_field(
+        gettext_lazy("Most hours"),
+        gettext_lazy("Of active training over all attempts. Then it is paused behind a checkpoint."),
+        lambda: settings.RUN_LIMIT_HOURS,
+    )
+    limit_gb = make_limit_field(
+        gettext_lazy("Most disk (GB)"),
+        gettext_lazy("Of all its files, checkpoints included. Then it is paused behind a checkpoint."),
+        lambda: settings.RUN_LIMIT_GB,
+    )
     recipe = forms.ChoiceField(
         label=gettext_lazy("Recipe"),
         required=False,

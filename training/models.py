@@ -59,6 +59,10 @@ class Run(LeasedWork, Archivable):
     cloned_from = models.ForeignKey(
         "self", null=True, blank=True, on_delete=models.PROTECT, related_name="clones", help_text=_("See clones.py.")
     )
+    limit_hours = models.FloatField(null=True, blank=True, help_text=_("Of active training, over all attempts."))
+    limit_gb = models.FloatField(null=True, blank=True, help_text=_("Of all its files, checkpoints included."))
+    active_seconds = models.FloatField(default=0)
+    disk_bytes = models.BigIntegerField(default=0)
 
     priority = models.PositiveSmallIntegerField(_("priority"), choices=Priority, default=Priority.NORMAL)
     queued_at = models.DateTimeField(default=timezone.now, help_text=_("Since when it waits; see turns.py."))
@@ -135,6 +139,20 @@ class ModelPush(LeasedWork):
 
     def __str__(self) -> str:
         return f"push {self.pk} of {self.model}"
+
+
+class RunUsage(models.Model):
+    """What a run used at a moment of its active time; see limits.py and models_registry/usage.py."""
+
+    run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="usage")
+    second = models.PositiveIntegerField()
+    values = models.JSONField()
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["run", "second"], name="one_usage_row_per_second")]
+
+    def __str__(self) -> str:
+        return f"{self.run} second {self.second}"
 
 
 class TokenPreview(LeasedWork):

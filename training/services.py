@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,8 +19,9 @@ from django.utils.translation import gettext as _
 
 from annotate.exporting.shared import fetch_dataset
 from annotate.models import AuditAction, DatasetVersion
-from annotate.services.audit import record
+from annotate.services.audit import record, record_change
 from models_registry import depot, leases
+from models_registry.disk import is_disk_full
 from models_registry.inference.model_files import read_model_facts
 from models_registry.models import ModelKind, ModelSource, ModelVersion
 from models_registry.program_folder import ProgramFolder
@@ -30,6 +32,7 @@ from training.checkpoints import free_store, list_checkpoints, list_resumable, m
 from training.curve_levels import file_metrics
 from training.engine.config import ConfigErrors, TrainingConfig
 from training.engine.recipes import RECIPES, fill_in
+from training.limits import check_limits, file_usage, say_reached
 from training.models import Method, Priority, Run, TokenPreview
 from training.placing import USUAL, Placement, list_priority_errors
 
@@ -54,6 +57,8 @@ def launch_run(
     recipe: str = "",
     cloned_from: Run | None = None,
     placement: Placement = USUAL,
+    limit_hours: float | None = None,
+    limit_gb: float | None = None,
     by: User,
 ) -> Run:
     """Queues a training run; ``values`` are the engine's settings as a form or JSON gives them.
@@ -63,7 +68,8 @@ def launch_run(
     name = " ".join(name.split())
     hold_models(base_model)
     config, errors = check_launch(dataset_version, base_model, method, values, recipe)
-    if errors := errors + _check_name(name) + placement.list_errors():
+    limits = {"limit_hours": limit_hours, "limit_gb": limit_gb}
+    if errors := errors + _check_name(name) + placement.list_errors() + check_limits(limits):
         raise LaunchErrors(errors)
     try:
         with transaction.atomic():
@@ -77,6 +83,7 @@ def launch_run(
                 recipe=recipe,
                 cloned_from=cloned_from,
                 **placement.list_fields(),
+                **limits,
                 created_by=by,
             )
     except IntegrityError as error:
@@ -101,6 +108,8 @@ def clone_run(*, run: Run, values: Mapping[str, Any], name: str, notes: str = ""
         recipe=run.recipe,
         placement=Placement(gpus=run.gpus, gpu_memory_gb=run.gpu_memory_gb, label=run.label, sharding=run.sharding),
         cloned_from=run,
+        limit_hours=run.limit_hours,
+        limit_gb=run.limit_gb,
         by=by,
     )
 
@@ -138,9 +147,24 @@ def pause_run(*, run: Run, by: User) -> None:
 @transaction.atomic
 def resume_run(*, run: Run, by: User) -> None:
     """A paused run waits for a worker again and goes on from its checkpoint. Raises leases.CannotResume."""
+    run.refresh_from_db(fields=["active_seconds", "disk_bytes", "limit_hours", "limit_gb"])
+    if run.state == WorkState.PAUSED and (reached := say_reached(run)):
+        raise leases.CannotResume(reached)
     leases.resume(run)
     Run.objects.filter(pk=run.pk).update(queued_at=Now())
     record(AuditAction.RUN_RESUMED, project=run.dataset_version.project, by=by, about=run)
+
+
+@transaction.atomic
+def change_limits(*, run: Run, limit_hours: float | None, limit_gb: float | None, by: User) -> None:
+    """Holds from the next renewal of a running run's lease on. Raises LaunchErrors."""
+    limits = {"limit_hours": limit_hours, "limit_gb": limit_gb}
+    if errors := check_limits(limits):
+        raise LaunchErrors(errors)
+    before = {name: getattr(run, name) for name in limits}
+    Run.objects.filter(pk=run.pk).update(**limits)
+    project = run.dataset_version.project
+    record_change(AuditAction.RUN_LIMITS_CHANGED, project=project, by=by, about=run, before=before, after=limits)
 
 
 MOVES: dict[str, Callable[..., None]] = {
@@ -188,9 +212,10 @@ def train_model(work: Run, supervisor: Supervisor) -> None:
         config,
         on_metrics=partial(file_metrics, work),
         find_progress=lambda: max([0, *(step for _epoch, step in list_checkpoints(work))]),
+        on_usage=partial(file_usage, work),
     )
     _file_left_metrics(work)
-    with mirrored(work):
+    with _pausing_on_full_disk(work), mirrored(work):
         result = supervisor.run(job, work.attempt_folder)
     with leases.keep_alive(work) as still_mine:  # hashing large weights takes a while
         facts = read_model_facts(work.attempt_folder / "model")
@@ -220,6 +245,21 @@ def _file_left_metrics(work: Run) -> None:
                 leases.extend(work)
                 file_metrics(work, [line for line in lines if int(line["step"]) >= filed])
             files.accept_metrics(offset)
+
+
+@contextmanager
+def _pausing_on_full_disk(work: Run) -> Iterator[None]:
+    """The checkpoint before is whole, so the run can wait until somebody has made room."""
+    try:
+        yield
+    except (leases.WorkFailed, OSError) as error:
+        if not (is_disk_full(error) or getattr(error, "code", "") == "disk_full"):
+            raise
+        if work.cancel_requested:
+            raise leases.WorkCancelled from error
+        full = "The disk is full. Free some space, then resume the run."
+        text = str(error) if isinstance(error, leases.WorkFailed) else full
+        raise leases.WorkPaused("disk_full", text) from error
 
 
 def build_launch_command() -> list[str]:

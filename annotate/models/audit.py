@@ -48,6 +48,7 @@ class AuditAction(models.TextChoices):
     RESTORED = "restored", _("Restored from the archive")
     RUN_PAUSED = "run_paused", _("Run paused")
     RUN_RESUMED = "run_resumed", _("Run resumed")
+    RUN_LIMITS_CHANGED = "run_limits_changed", _("Run's limits changed")
     RUN_RETRIED = "run_retried", _("Run tried again")
     RUN_MOVED = "run_moved", _("Priority of a run changed")
 

@@ -71,6 +71,12 @@ def stored_text(text: str) -> str:
 
 
 @register.filter
+def code_words(code: str) -> str:
+    """The words of a cause's code; nothing where it has none."""
+    return str(CAUSES.get(code, ""))
+
+
+@register.filter
 def cause_words(work: LeasedWork) -> dict[str, str]:
     """Why work failed: ``words`` in the reader's language, and ``detail`` where those do not say all that is stored."""
     whole = translate_stored(work.cause, TEXTS)

@@ -37,10 +37,15 @@ HEARTBEAT_TIMEOUT_S = float(os.environ.get("PLUMBLINE_HEARTBEAT_TIMEOUT_S", "75"
 
 EXIT_FAILED = 1
 EXIT_STOPPED = 3
+EXIT_DISK_FULL = 74
+"""Where not even the cause could be written."""
 EXIT_ORPHANED = 75
 
 _WATCH_S = 0.2
 _PR_SET_PDEATHSIG = 1
+_NO_MEMORY = "The machine ran out of memory. Use a smaller batch or shorter lengths."
+_NO_MEMORY_SIGNS = ("out of memory", "can't allocate memory", "bad_alloc", "could not create a primitive")
+"""Of CUDA, of torch's own allocator, of C++, and of oneDNN, which does the matrix products on a CPU."""
 _DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
@@ -146,8 +151,10 @@ class Program:
         except ProgramError as error:
             return self._fail(error.code, str(error))
         except MemoryError:
-            return self._fail("out_of_memory", "The machine ran out of memory. Use a smaller batch or shorter lengths.")
+            return self._fail("out_of_memory", _NO_MEMORY)
         except OSError as error:
+            if error.errno == errno.ENOMEM:
+                return self._fail("out_of_memory", _NO_MEMORY)
             if error.errno in _DISK_FULL:
                 return self._fail("disk_full", "The disk is full. Free some space, then resume the run.")
             raise_as = f"{type(error).__name__}: {error}"
@@ -155,7 +162,7 @@ class Program:
             return self._fail("io_error", raise_as)
         except Exception as error:  # the last line of defence: the cause must reach the dashboard
             _print_traceback()
-            if any(sign in str(error).lower() for sign in ("out of memory", "can't allocate memory")):
+            if any(sign in str(error).lower() for sign in _NO_MEMORY_SIGNS):
                 return self._fail(
                     "out_of_memory", "The device ran out of memory. Use a smaller batch or shorter lengths."
                 )
@@ -175,6 +182,8 @@ class Program:
             self.report("failed", message=text, cause={"code": code, "text": text})
         except OSError as error:  # a full disk: the exit code and the log still tell
             print(f"status.json could not be written: {error}", file=sys.stderr, flush=True)
+            if error.errno in _DISK_FULL:
+                return EXIT_DISK_FULL
         return EXIT_FAILED
 
     def _remember_signal(self, number: int, _frame: Any) -> None:

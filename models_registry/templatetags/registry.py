@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from django import template
+from django.contrib.auth.models import User
+
+from models_registry.notices import count_unread
 
 register = template.Library()
 
@@ -16,3 +19,9 @@ def short_count(number: float | None) -> str:
         if number >= size:
             return f"{number / size:.1f} {letter}"
     return str(int(number))
+
+
+@register.simple_tag
+def unread_notices(user: User) -> int:
+    """How many things the person has not yet looked at."""
+    return count_unread(user)

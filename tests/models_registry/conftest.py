@@ -57,7 +57,9 @@ def supervise(fast: None, claimed: ModelImport) -> Callable[..., dict[str, Any]]
     """Runs a test program under ``claimed``: supervise("finish", steps=3, on_metrics=...)."""
 
     def supervise(mode: str, **options: Any) -> dict[str, Any]:
-        job_options = {key: options.pop(key) for key in ("on_metrics", "find_progress", "online") if key in options}
+        job_options = {
+            key: options.pop(key) for key in ("on_metrics", "find_progress", "on_usage", "online") if key in options
+        }
         job = ProgramJob(PROGRAMS, {"mode": mode, **options}, **job_options)
         return Supervisor(claimed, Slot("")).run(job, claimed.attempt_folder)
 

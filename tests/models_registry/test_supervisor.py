@@ -20,6 +20,7 @@ from models_registry.inference.program import EXIT_ORPHANED
 from models_registry.models import ModelImport
 from models_registry.slots import Slot
 from models_registry.supervisor import ProgramJob, Supervisor, build_environment
+from models_registry.usage import Usage
 from tests.models_registry.conftest import PROGRAMS
 
 Supervise = Callable[..., dict[str, Any]]
@@ -95,6 +96,37 @@ def test_pause_asks_and_waits_for_the_checkpoint(supervise: Supervise, claimed: 
     with pytest.raises(leases.WorkPaused) as paused:
         supervise("wait", on_metrics=pause)
     assert (lines[-1], paused.value.code) == ({"step": 2, "stop": "Paused"}, "")
+
+
+def test_what_is_used_is_told_and_may_end_the_attempt(
+    supervise: Supervise, claimed: ModelImport, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("models_registry.usage.SAMPLE_S", 0.3)
+    seen: list[Usage] = []
+
+    def judge(usage: Usage) -> tuple[str, str] | None:
+        seen.append(usage)
+        measured = [each.values for each in seen if each.values]
+        return ("hour_limit", "Long enough.") if len(measured) > 1 else None
+
+    with pytest.raises(leases.WorkPaused, match="Long enough") as paused:
+        supervise("wait", on_usage=judge)
+    assert paused.value.code == "hour_limit"
+    values = next(usage.values for usage in seen if usage.values)
+    assert values["cpu"] > 0 and values["memory"] > 5_000_000 and values["disk"] > 0
+    assert sum(usage.seconds for usage in seen) >= 0.6
+    assert (claimed.attempt_folder / "stop").read_text() == supervisor.LIMIT
+
+
+def test_program_ended_for_want_of_memory_is_not_started_again(
+    supervise: Supervise, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The kernel's count cannot be raised here without ending somebody."""
+    kills = iter([4, 5])
+    monkeypatch.setattr(supervisor, "count_memory_kills", lambda: next(kills))
+    with pytest.raises(leases.WorkFailed, match="ran out of memory") as failed:
+        supervise("vanish")
+    assert failed.value.code == "out_of_memory"
 
 
 def test_who_waits_for_a_pause_may_cancel(

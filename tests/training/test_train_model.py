@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+import resource
 from collections.abc import Callable
+from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import pytest
+from django.contrib.auth.models import User
 
-from annotate.models import AuditEvent
+from annotate.models import AuditEvent, DatasetVersion
 from models_registry import leases, supervisor, tasks
 from models_registry.models import ModelVersion
 from models_registry.selectors import list_models
 from tests.tiny_models import make_tiny_policy
 from training import checkpoints, services
+from training.checkpoints import list_checkpoints
 from training.curve_levels import file_metrics
 from training.models import Run, RunMetric
 
@@ -118,6 +124,83 @@ def test_paused_run_leaves_the_device_and_ends_bit_equal(
     actions = AuditEvent.objects.filter(kind="run", number=run.pk).values_list("action", "by__username")
     who = run.created_by.username
     assert {("run_paused", who), ("run_resumed", who)} < set(actions)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_full_disk_and_limit_pause_a_run_that_then_goes_on(
+    launch: Launch, base_model: ModelVersion, admin: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The kernel refuses the trainer files of more than 1.5 MB: its optimizer's state does not fit."""
+    make_tiny_policy(base_model.folder)
+    run = launch(values=TINY | {"epochs": 4})
+
+    def fill(work: Run, lines: list[dict[str, Any]]) -> None:
+        file_metrics(work, lines)
+        if any(line["step"] >= 2 for line in lines):
+            pid = json.loads((work.attempt_folder / "status.json").read_text())["pid"]
+            with suppress(ProcessLookupError):
+                resource.prlimit(pid, resource.RLIMIT_FSIZE, (1_500_000, 1_500_000))
+
+    monkeypatch.setattr("training.services.file_metrics", fill)
+    assert tasks.run_next("gpu")
+    monkeypatch.setattr("training.services.file_metrics", file_metrics)
+    run.refresh_from_db()
+    assert (run.state, run.cause_code, run.crashes) == ("paused", "disk_full", 0), run.cause + run.log_tail
+    assert "Free some space" in run.cause
+    assert 2 <= max(step for _epoch, step in list_checkpoints(run)) <= run.step
+
+    services.resume_run(run=run, by=admin)
+    services.change_limits(run=run, limit_hours=1e-4, limit_gb=None, by=admin)
+    assert tasks.run_next("gpu")
+    run.refresh_from_db()
+    assert (run.state, run.cause_code, run.epoch) == ("paused", "hour_limit", 2), run.cause + run.log_tail
+    services.change_limits(run=run, limit_hours=1, limit_gb=None, by=admin)
+    services.resume_run(run=run, by=admin)
+    assert tasks.run_next("gpu")
+    run.refresh_from_db()
+    assert (run.state, run.step, run.cause) == ("finished", 24, ""), run.cause + run.log_tail
+    assert run.active_seconds > 0.36 and run.disk_bytes > 1_000_000
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("code", ["nan_loss", "out_of_memory", "bad_data"])
+def test_what_would_fail_again_is_not_tried_again(
+    launch: Launch,
+    base_model: ModelVersion,
+    dataset_version: DatasetVersion,
+    monkeypatch: pytest.MonkeyPatch,
+    code: str,
+) -> None:
+    """An infinite weight; a kernel that gives the trainer no further memory; a line that is no pair."""
+    make_tiny_policy(base_model.folder)
+    if code == "nan_loss":
+        spoil_weights(base_model.folder)
+    elif code == "out_of_memory":
+        monkeypatch.setattr("training.services.file_metrics", refuse_memory)
+    else:
+        dataset_version.train_path.write_text(dataset_version.train_path.read_text() + "{}\n")
+        dataset_version.train_sha256 = hashlib.sha256(dataset_version.train_path.read_bytes()).hexdigest()
+        dataset_version.save()
+    run = launch(values=TINY)
+    assert tasks.run_next("gpu")
+    run.refresh_from_db()
+    assert (run.state, run.cause_code, run.crashes, run.epoch) == ("failed", code, 0, 1), run.cause + run.log_tail
+    assert not tasks.run_next("gpu")
+
+
+def spoil_weights(folder: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    weights = load_file(folder / "model.safetensors")
+    weights["lm_head.weight"][5] = float("inf")
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+
+
+def refuse_memory(work: Run, lines: list[dict[str, Any]]) -> None:
+    file_metrics(work, lines)
+    pid = json.loads((work.attempt_folder / "status.json").read_text())["pid"]
+    with suppress(ProcessLookupError):
+        resource.prlimit(pid, resource.RLIMIT_AS, (2**20, 2**20))
 
 
 def test_metrics_of_one_step_are_merged_and_done_again_overwritten(launch: Launch) -> None:

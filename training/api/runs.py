@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.conf import settings
 from django.db.models import Model, QuerySet
 from django.shortcuts import get_object_or_404
 from drf_spectacular.utils import OpenApiParameter, extend_schema, extend_schema_view
@@ -15,16 +16,18 @@ from rest_framework.views import APIView
 from annotate.api.strict import StrictSerializer
 from annotate.models import DatasetVersion
 from annotate.permissions import IsAdmin, get_labeler
+from models_registry import notices
 from models_registry.models import ModelVersion, WorkState
 from training import selectors, services
 from training.clones import list_changes
 from training.engine.recipes import RECIPES
 from training.forms import propose_name
+from training.limits import get_usage_series
 from training.models import Method, Priority, Run, Sharding
 from training.placement import explain_wait
 from training.placing import MOST_GB, MOST_GPUS, PLACEMENT_FIELDS, Placement
 
-OWN_FIELDS = ("name", "method", "dataset_version", "base_model", "notes", "recipe")
+OWN_FIELDS = ("name", "method", "dataset_version", "base_model", "notes", "recipe", "limit_hours", "limit_gb")
 
 
 class PriorityField(serializers.ChoiceField):
@@ -68,8 +71,25 @@ class NewRunSerializer(StrictSerializer[Run]):
     name = serializers.CharField(max_length=100, default="", allow_blank=True)
     notes = serializers.CharField(max_length=300, default="", allow_blank=True)
     recipe = serializers.CharField(max_length=50, default="", allow_blank=True)
+    limit_hours = serializers.FloatField(default=lambda: settings.RUN_LIMIT_HOURS or None, allow_null=True)
+    limit_gb = serializers.FloatField(default=lambda: settings.RUN_LIMIT_GB or None, allow_null=True)
     values = serializers.DictField(child=serializers.JSONField(), default=dict)
     placement = PlacementSerializer(required=False)
+
+
+class LimitsSerializer(StrictSerializer[Run]):
+    """Hours of active training over all attempts, GB of all files of the run; null means no limit."""
+
+    limit_hours = serializers.FloatField(allow_null=True)
+    limit_gb = serializers.FloatField(allow_null=True)
+
+
+class UsageSerializer(serializers.Serializer[Any]):
+    """``values[name][i]`` belongs to ``seconds[i]`` of active training: cpu (percent of one core), memory, disk and
+    gpu_memory (bytes), gpu (percent)."""
+
+    seconds = serializers.ListField(child=serializers.IntegerField())
+    values = serializers.DictField(child=serializers.ListField(child=serializers.FloatField(allow_null=True)))
 
 
 class CloneSerializer(StrictSerializer[Run]):
@@ -119,6 +139,10 @@ class RunSerializer(serializers.ModelSerializer[Run]):
             "result",
             "notes",
             "recipe",
+            "limit_hours",
+            "limit_gb",
+            "active_seconds",
+            "disk_bytes",
             "cloned_from",
             "changes",
             "priority",
@@ -318,6 +342,50 @@ class RunPriorityView(APIView):
             raise serializers.ValidationError(sort_errors(wrong.errors)) from wrong
         run.refresh_from_db()
         return Response(RunSerializer(run).data, status=status.HTTP_202_ACCEPTED)
+
+
+class RunFollowView(APIView):
+    permission_classes = [IsAdmin]
+
+    @extend_schema(request=None, responses={204: None}, tags=["runs"])
+    def post(self, request: Request, pk: int) -> Response:
+        """Lets you be told what becomes of a run that another launched."""
+        return self._follow(request, pk, on=True)
+
+    @extend_schema(request=None, responses={204: None}, tags=["runs"])
+    def delete(self, request: Request, pk: int) -> Response:
+        """Ends that."""
+        return self._follow(request, pk, on=False)
+
+    def _follow(self, request: Request, pk: int, *, on: bool) -> Response:
+        notices.follow(get_labeler(request), get_object_or_404(Run, pk=pk), on=on)
+        return Response(status=status.HTTP_204_NO_CONTENT)
+
+
+class RunLimitsView(APIView):
+    permission_classes = [IsAdmin]
+
+    @extend_schema(request=LimitsSerializer, responses={202: RunSerializer}, tags=["runs"])
+    def post(self, request: Request, pk: int) -> Response:
+        """Changes the limits of a run that was launched; what they paused can then be resumed."""
+        run = get_object_or_404(selectors.list_runs(), pk=pk)
+        asked = LimitsSerializer(data=request.data)
+        asked.is_valid(raise_exception=True)
+        try:
+            services.change_limits(run=run, by=get_labeler(request), **asked.validated_data)
+        except services.LaunchErrors as wrong:
+            raise serializers.ValidationError(sort_errors(wrong.errors)) from wrong
+        run.refresh_from_db()
+        return Response(RunSerializer(run).data, status=status.HTTP_202_ACCEPTED)
+
+
+class RunUsageView(APIView):
+    permission_classes = [IsAdmin]
+
+    @extend_schema(responses=UsageSerializer, tags=["runs"])
+    def get(self, request: Request, pk: int) -> Response:
+        """What a run used, over its active time."""
+        return Response(get_usage_series(get_object_or_404(Run, pk=pk)))
 
 
 class RunMetricsView(APIView):

@@ -23,7 +23,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from models_registry.inference.program import read_json, write_json_atomically
+from models_registry.inference.program import ProgramError, read_json, write_json_atomically
 
 FOLDER = "checkpoints"
 MANIFEST = "manifest.json"
@@ -44,12 +44,14 @@ def save_checkpoint(
 ) -> Path:
     """Writes one checkpoint into ``folder`` and then removes all but the newest ``keep``.
 
-    Whatever fails, earlier checkpoints are left as they were. Raises OSError (ENOSPC when the disk is full).
+    Whatever fails, earlier checkpoints are left as they were. Raises OSError (ENOSPC when the disk is full), and
+    ProgramError ``disk_full`` before anything is written where it would hardly fit.
     """
     target = folder / f"step-{step:08d}"
     scratch = folder / f".step-{step:08d}.{os.getpid()}"
     folder.mkdir(parents=True, exist_ok=True)
     _remove_scratch(folder)
+    _require_room(folder, groups)
     scratch.mkdir()
     try:
         for name, tensors in groups.items():
@@ -134,6 +136,17 @@ def sync_folder(path: Path) -> None:
 def _describe(path: Path) -> dict[str, Any]:
     with path.open("rb") as file:
         return {"size": path.stat().st_size, "sha256": hashlib.file_digest(file, "sha256").hexdigest()}
+
+
+def _require_room(folder: Path, groups: Mapping[str, Mapping[str, Tensor]]) -> None:
+    """Twice the size of the checkpoint, so that the one beside us and the logs have room too."""
+    tensors = [tensor for group in groups.values() for tensor in group.values()]
+    needed = 2 * sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        sizes = f"{needed / 1e9:.1f} GB, {free / 1e9:.1f} GB are free"
+        what = "The checkpoint and its predecessor need"
+        raise ProgramError("disk_full", f"{what} {sizes}. Free some space, then resume the run.")
 
 
 def _remove_scratch(folder: Path) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from django.conf import settings
 from django.core.management.base import CommandError, CommandParser, OutputWrapper
 from django.urls import reverse
 
@@ -77,6 +78,8 @@ def launch_asked(asked: Asked, *, name: str = "", by: str = "", **extra: Any) ->
             values=asked.values | extra,
             name=name or propose_name(asked.method, asked.base_model),
             recipe=asked.recipe,
+            limit_hours=settings.RUN_LIMIT_HOURS or None,
+            limit_gb=settings.RUN_LIMIT_GB or None,
             by=find_admin(by),
         )
     except LaunchErrors as wrong:

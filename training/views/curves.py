@@ -14,6 +14,8 @@ from django.utils.translation import gettext as _
 
 from training.curve_levels import pick_numbers
 from training.engine.config import METHODS
+from training.limits import GB
+from training.models import Run
 from training.selectors import MetricSeries
 
 TABLE_ROWS = 100
@@ -80,6 +82,28 @@ def list_charts(method: str, logged: Collection[str] = ()) -> list[Chart]:
         for chart in _list_all_charts()
         if not chart.methods or method in chart.methods or any(curve.key in logged for curve in chart.curves)
     ]
+
+
+def list_usage_charts(run: Run) -> list[Chart]:
+    """What a run uses, beside the seconds of its training; GPUs where its last sample has any."""
+    last = run.usage.order_by("-second").values_list("values", flat=True).first()
+    if last is None and run.is_at_rest:
+        return []
+    known = {"cpu", "memory", "disk", *(last or {})}
+    charts = {
+        "cpu": Chart(_("Processors"), [Curve("cpu", "%", TRAIN_LOOK)], digits=0, words=_("one core is 100")),
+        "memory": Chart(_("Memory"), [Curve("memory", "GB", TRAIN_LOOK)], digits=2, words=_("of all its processes")),
+        "disk": Chart(_("Disk"), [Curve("disk", "GB", TRAIN_LOOK)], digits=2, words=_("of all its attempts")),
+        "gpu": Chart(_("GPU"), [Curve("gpu", "%", TRAIN_LOOK)], digits=0, ends=(0, 100)),
+        "gpu_memory": Chart(_("GPU memory"), [Curve("gpu_memory", "GB", TRAIN_LOOK)], digits=2),
+    }
+    return [chart for name, chart in charts.items() if name in known]
+
+
+def scale_usage(name: str, values: Sequence[float | None]) -> list[float | None]:
+    """Bytes as GB; shares as they are."""
+    scale = 1 if name in ("cpu", "gpu") else GB
+    return [None if value is None else round(value / scale, 4) for value in values]
 
 
 def _list_all_charts() -> list[Chart]:

@@ -71,6 +71,8 @@ def launch_run(request: HttpRequest) -> HttpResponse:
                 values=form.values,
                 notes=form.cleaned_data["notes"],
                 recipe=form.cleaned_data["recipe"],
+                limit_hours=form.cleaned_data["limit_hours"],
+                limit_gb=form.cleaned_data["limit_gb"],
                 cloned_from=_find_run(typed.get("like", "")),
                 placement=place.placement,
                 by=get_labeler(request),
@@ -135,6 +137,7 @@ def _draw(request: HttpRequest, typed: Mapping[str, str]) -> HttpResponse:
         "base": base,
         "dataset": dataset,
         "notes": typed.get("notes", ""),
+        **{name: typed[name] for name in ("limit_hours", "limit_gb") if name in typed},
         "recipe": typed.get("recipe", "") if RECIPES.get(typed.get("recipe", "")) in list_recipes(method) else "",
         "name": proposed if name in ("", typed.get("proposed", "")) else name,
     }
@@ -210,6 +213,8 @@ def _read_pattern(pk: str) -> dict[str, str]:
     values = {setting.name: run.config.get(setting.name) for setting in list_settings(run.method)}
     texts = {name: type_value(value) for name, value in values.items() if value is not None}
     chosen = {"method": run.method, "dataset": str(run.dataset_version_id), "base": str(run.base_model_id)}
+    limits = {"limit_hours": run.limit_hours, "limit_gb": run.limit_gb}
+    chosen |= {name: "" if value is None else f"{value:g}" for name, value in limits.items()}
     return texts | chosen | read_placement(run) | {"recipe": run.recipe, "drawn_recipe": run.recipe}
 
 

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any
+from urllib.parse import urlencode
 
 from django.contrib.humanize.templatetags.humanize import intcomma
 from django.template.defaultfilters import filesizeformat
@@ -23,8 +24,9 @@ from training.clones import Change, list_changes
 from training.engine.config import METHODS, Setting, list_settings
 from training.engine.reasons import name_dropped
 from training.engine.recipes import RECIPES
-from training.forms import name_setting, show_value
+from training.forms import name_setting, show_value, type_value
 from training.models import Method, Run
+from training.remedies import propose_changes
 from training.views.curves import Figure
 
 
@@ -114,6 +116,29 @@ def _show_change(change: Change, value: Any) -> str:
     return str(Method(value).label) if change.name == "method" and value in Method.values else str(value)
 
 
+@dataclass(frozen=True)
+class Remedy:
+    """Settings that may keep a run from failing again, and the query that fills the launch form with them."""
+
+    changes: list[ShownChange]
+    query: str
+
+
+def describe_remedy(run: Run) -> Remedy | None:
+    known = {setting.name: setting for setting in list_settings(run.method)} if run.method in METHODS else {}
+    found = {name: value for name, value in propose_changes(run).items() if name in known}
+    changes = [
+        ShownChange(
+            name_setting(known[name]),
+            show_setting(known[name], run.config.get(name, known[name].default)),
+            show_setting(known[name], value),
+        )
+        for name, value in found.items()
+    ]
+    query = urlencode({"like": run.pk} | {name: type_value(value) for name, value in found.items()})
+    return Remedy(changes, query) if changes else None
+
+
 def list_origin(run: Run) -> list[Fact]:
     """All that a run comes of, so that it can be done again: data, base, recipe, departures from it, seed, command."""
     version, base, recipe = run.dataset_version, run.base_model, RECIPES.get(run.recipe)
@@ -180,7 +205,9 @@ def describe_row(run: Run) -> ListedRun:
 
 
 def measure_seconds(run: Run) -> float | None:
-    """From the start of the present attempt to its end, or to now."""
+    """Of active training over all attempts; where that was not measured, from the start of the last one on."""
+    if run.active_seconds:
+        return run.active_seconds
     if run.started_at is None:
         return None
     return max(0.0, ((run.finished_at or timezone.now()) - run.started_at).total_seconds())

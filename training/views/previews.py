@@ -23,7 +23,7 @@ from training.services import LaunchErrors
 from training.views import preview_words as words
 from training.views.launch import is_number, render_form
 
-KEPT_FIELDS = ("name", "notes", "recipe", "like", *PLACEMENT_FIELDS)
+KEPT_FIELDS = ("name", "notes", "recipe", "like", "limit_hours", "limit_gb", *PLACEMENT_FIELDS)
 """What a person typed that no preview depends on: it travels in the address, back to the form."""
 
 

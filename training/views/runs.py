@@ -15,10 +15,12 @@ from django.views.decorators.gzip import gzip_page
 from django.views.decorators.http import require_POST, require_safe
 
 from annotate.permissions import admin_required, get_labeler
+from models_registry import notices
 from models_registry.models import WorkState
 from models_registry.store import StoreError
-from training import selectors, services
+from training import limits, selectors, services
 from training.checkpoints import fetch_log
+from training.forms import LimitsForm
 from training.models import Run
 from training.placement import explain_wait
 from training.placing import PriorityForm
@@ -58,6 +60,8 @@ def show_run(request: HttpRequest, pk: int) -> HttpResponse:
     context = _describe_run(run) | _describe_end(run)
     context |= {
         "charts": curves.list_charts(run.method, context["logged"]),
+        "is_following": notices.is_following(get_labeler(request), run),
+        "usage_charts": curves.list_usage_charts(run),
         "settings_used": outcome.list_used_settings(run),
         "origin": outcome.list_origin(run),
         "changes": outcome.describe_changes(run.cloned_from, run) if run.cloned_from else [],
@@ -140,6 +144,44 @@ def move_run(request: HttpRequest, pk: int, move: str) -> HttpResponse:
     return redirect("run_detail", pk)
 
 
+@admin_required
+@require_POST
+def follow_run(request: HttpRequest, pk: int) -> HttpResponse:
+    """Who follows a run is told what becomes of it, as its launcher is."""
+    notices.follow(get_labeler(request), get_object_or_404(Run, pk=pk), on="on" in request.POST)
+    return redirect("run_detail", pk)
+
+
+@admin_required
+@require_POST
+def change_limits(request: HttpRequest, pk: int) -> HttpResponse:
+    """Of a run that was launched; a paused one may then be resumed."""
+    run = get_object_or_404(Run, pk=pk)
+    form = LimitsForm(request.POST)
+    errors = [] if form.is_valid() else [(name, str(texts[0])) for name, texts in form.errors.items()]
+    if not errors:
+        try:
+            services.change_limits(run=run, by=get_labeler(request), **form.cleaned_data)
+        except services.LaunchErrors as wrong:
+            errors = wrong.errors
+    for name, reason in errors:
+        messages.error(request, f"{form.fields[name].label}: {reason}")
+    return redirect("run_detail", pk)
+
+
+@admin_required
+@require_safe
+@never_cache
+def read_usage(request: HttpRequest, pk: int) -> HttpResponse:
+    """JSON for the curves of processors, memory, disk and GPUs, by seconds of active training; bytes as GB."""
+    run = get_object_or_404(Run, pk=pk)
+    after = _read_number(request.GET.get("after", ""))
+    series = limits.get_usage_series(run, after=-1 if after is None else after)
+    values = {name: curves.scale_usage(name, column) for name, column in series["values"].items()}
+    shape = {"attempt": 0, "over": run.is_at_rest, "width": 1}  # time goes on from attempt to attempt
+    return JsonResponse({**shape, "steps": series["seconds"], "values": values})
+
+
 def _describe_run(run: Run) -> dict[str, Any]:
     """What changes while a run is under way; asked for often, so it reads little."""
     last = selectors.get_last_metrics(run=run)
@@ -152,6 +194,8 @@ def _describe_run(run: Run) -> dict[str, Any]:
         "figures": curves.list_figures(curves.list_rows(last)),
         "logged": last.values.keys(),
         "log": log,
+        "limits_form": LimitsForm(initial={"limit_hours": run.limit_hours, "limit_gb": run.limit_gb}),
+        "remedy": outcome.describe_remedy(run),
         "log_mark": f"{crc32(log.encode()):x}",
     }
 
