@@ -184,7 +184,7 @@ class Conductor:
         return newest
 
     def wait_for_end(self, run: Run) -> Run:
-        self.wait_for(lambda: self.look(run).is_over, f"the end of run {run.pk}")
+        self.wait_for(lambda: self.look(run).is_at_rest, f"the end of run {run.pk}")
         return self.look(run)
 
     def mark(self, run: Run, fault: str, at: float, epoch: int, **seen: Any) -> Mark:

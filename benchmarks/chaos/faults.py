@@ -102,20 +102,20 @@ def truncate_checkpoint(conductor: Conductor, run: Run, draw: random.Random) -> 
 
 
 def fill_disk(conductor: Conductor, run: Run, draw: random.Random) -> None:
-    """The checkpoints' disk has room for one and a half; then room is made, and a person takes the run up again."""
+    """The disk has room for one checkpoint and not for two more, as each save asks; then a person makes room."""
     conductor.wait_for(lambda: conductor.trace(run), f"the launch of run {run.pk}")
     folder = run.folder / "attempt-1" / "checkpoints"
     folder.mkdir(exist_ok=True)
-    size = int(4.5 * (conductor.base.folder / "model.safetensors").stat().st_size)  # weights and two moments: three
+    size = int(8 * (conductor.base.folder / "model.safetensors").stat().st_size)  # weights and two moments: three
     subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "chaos", str(folder)], check=True)  # noqa: S607
     try:
-        failed = conductor.wait_for_end(run)
-        if failed.cause_code != "disk_full":
-            raise Stuck(f"run {run.pk} on a full disk: {failed.state} {failed.cause_code} {failed.cause}")
+        paused = conductor.wait_for_end(run)
+        if paused.cause_code != "disk_full":
+            raise Stuck(f"run {run.pk} on a full disk: {paused.state} {paused.cause_code} {paused.cause}")
         subprocess.run(["mount", "-o", "remount,size=1g", str(folder)], check=True)  # noqa: S607
         whole = [path.name for path in folder.glob("step-*")]
-        conductor.mark(run, "disk filled during a checkpoint", time.monotonic(), failed.epoch, kept=whole)
-        conductor.wait_for(lambda: conductor.post(f"/api/v1/runs/{run.pk}/retry/") == 202, "the retry")
+        conductor.mark(run, "disk filled during a checkpoint", time.monotonic(), paused.epoch, kept=whole)
+        conductor.wait_for(lambda: conductor.post(f"/api/v1/runs/{run.pk}/resume/") == 202, "the resume")
         conductor.wait_for_end(run)
     finally:
         subprocess.run(["umount", "-l", str(folder)], check=True)  # noqa: S607
