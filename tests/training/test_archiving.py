@@ -92,17 +92,17 @@ def test_what_was_begun_goes_on_unless_the_weights_went(
     for thing in (run, base, coming.model):
         archive(thing, reason="x", by=admin)
     with pytest.raises(CannotRetry, match="archived"):
-        retry_run(run=run)
+        retry_run(run=run, by=admin)
     with pytest.raises(CannotRetry, match="archived"):
         retry_import(model_import=coming)
     restore(run, by=admin)
     ModelVersion.objects.filter(pk=base.pk).update(weights_removed_at=base.created_at)
     with pytest.raises(CannotRetry, match="were removed"):
-        retry_run(run=run)
+        retry_run(run=run, by=admin)
     with pytest.raises(CannotRetry, match="were removed"):
         retry_sampling(job=job, by=admin)
     ModelVersion.objects.filter(pk=base.pk).update(weights_removed_at=None)
-    retry_run(run=run)
+    retry_run(run=run, by=admin)
     retry_sampling(job=job, by=admin)
     assert set(Run.objects.values_list("state", flat=True)) == {WorkState.QUEUED}
 

@@ -415,7 +415,7 @@ def test_a_launch_and_a_collection_at_once_never_leave_a_run_without_its_base(
                     launch_run(name=f"run {number}", by=admin, **values)
                 else:
                     restore(stale_run, by=admin)
-                    retry_run(run=stale_run)
+                    retry_run(run=stale_run, by=admin)
                 ended.append("begun")
             except Exception as error:
                 ended.append(type(error).__name__)
