@@ -21,8 +21,8 @@ STARTS = (MODEL, RUN, DATASET, SAMPLING, COMPARISON)
 """Where a walk may begin."""
 
 COLUMN, ROW, BOX, TALL, ACROSS = 232, 92, 212, 52, 4
-LETTERS = 27
-"""What a box holds of a name."""
+LETTERS = 23
+"""What a box holds of a name. Its end tells most: numbers and methods stand there."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Box:
     @property
     def short(self) -> str:
         name = self.node.name
-        return name if len(name) <= LETTERS else f"{name[: LETTERS - 1]}…"
+        return name if len(name) <= LETTERS else f"{name[: LETTERS - 12]}…{name[-11:]}"
 
 
 @dataclass(frozen=True)
