@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django import template
-from django.contrib.auth.models import User
 
 from models_registry.notices import count_unread
 
@@ -21,7 +22,9 @@ def short_count(number: float | None) -> str:
     return str(int(number))
 
 
-@register.simple_tag
-def unread_notices(user: User) -> int:
-    """How many things the person has not yet looked at."""
-    return count_unread(user)
+@register.simple_tag(takes_context=True)
+def unread_notices(context: dict[str, Any]) -> int:
+    """How many things the person has not yet looked at; not asked where pair follows on pair (bell.js does later)."""
+    request = context["request"]
+    at_the_desk = request.resolver_match is not None and request.resolver_match.url_name == "compare"
+    return 0 if at_the_desk else count_unread(request.user)
