@@ -26,6 +26,7 @@ from training.engine.config import METHODS, ConfigErrors, Setting, TrainingConfi
 from training.engine.recipes import RECIPES, Recipe, list_recipes
 from training.engine_texts import REASONS
 from training.models import Method, Run
+from training.run_tags import BadTags, split_tags
 
 ESSENTIALS = (
     "learning_rate",
@@ -179,6 +180,13 @@ class LaunchForm(forms.Form):
         gettext_lazy("Of all its files, checkpoints included. Then it is paused behind a checkpoint."),
         lambda: settings.RUN_LIMIT_GB,
     )
+    tags = forms.CharField(
+        label=gettext_lazy("Tags"),
+        max_length=350,
+        required=False,
+        help_text=gettext_lazy("Words to find it by, with commas or spaces between."),
+        widget=forms.TextInput(attrs={"autocomplete": "off"}),
+    )
     recipe = forms.ChoiceField(
         label=gettext_lazy("Recipe"),
         required=False,
@@ -205,6 +213,12 @@ class LaunchForm(forms.Form):
         cast(forms.ChoiceField, self.fields["recipe"]).choices = list_recipe_choices(method)
         for setting in self.settings.values():
             self.fields[setting.name] = _make_field(setting)
+
+    def clean_tags(self) -> list[str]:
+        try:
+            return split_tags(self.cleaned_data["tags"])
+        except BadTags as error:
+            raise forms.ValidationError(str(error)) from error
 
     def clean(self) -> dict[str, Any]:
         typed = {name: self.cleaned_data.get(name) for name in self.settings}

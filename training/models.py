@@ -56,6 +56,9 @@ class Run(LeasedWork, Archivable):
     )
     notes = models.CharField(max_length=300, blank=True)
     recipe = models.CharField(max_length=50, blank=True, help_text=_("Where its settings began; see recipes.py."))
+    alerts = models.JSONField(
+        default=list, help_text=_("Bad shapes of its curves, found by its worker; see shapes.py.")
+    )
     cloned_from = models.ForeignKey(
         "self", null=True, blank=True, on_delete=models.PROTECT, related_name="clones", help_text=_("See clones.py.")
     )
@@ -89,6 +92,21 @@ class Run(LeasedWork, Archivable):
     def ask(self) -> Ask:
         """What a worker must have."""
         return Ask(self.gpus, self.gpu_memory_gb, self.label)
+
+
+class RunTag(models.Model):
+    """A word that groups runs: letters of any script, digits and ``._-``; see run_tags.py."""
+
+    run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="tags")
+    name = models.CharField(max_length=30)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["run", "name"], name="one_tag_of_a_name_per_run")]
+        indexes = [models.Index(fields=["name"], name="runtag_name")]  # runs of a tag
+        ordering = ["name"]
+
+    def __str__(self) -> str:
+        return self.name
 
 
 class RunMetric(models.Model):

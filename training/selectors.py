@@ -84,9 +84,9 @@ class Uses:
 
 
 def list_runs() -> QuerySet[Run]:
-    """All runs, newest first, without their long log tails."""
+    """All runs with their tags, newest first, without their long log tails."""
     runs = Run.objects.select_related("base_model", "dataset_version__project", "model", "created_by", "cloned_from")
-    return runs.defer("log_tail", "cloned_from__log_tail")
+    return runs.prefetch_related("tags").defer("log_tail", "cloned_from__log_tail")
 
 
 def list_comparable_runs(run: Run) -> QuerySet[Run]:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,9 @@ from training.engine.recipes import RECIPES, fill_in
 from training.limits import check_limits, file_usage, say_reached
 from training.models import Method, Priority, Run, TokenPreview
 from training.placing import USUAL, Placement, list_priority_errors
+from training.run_tags import BadTags, check_tags, set_tags
+from training.selectors import get_metric_series
+from training.shapes import Finding, describe_setting, find_bad_shapes
 
 
 class LaunchErrors(ValueError):
@@ -59,6 +63,7 @@ def launch_run(
     placement: Placement = USUAL,
     limit_hours: float | None = None,
     limit_gb: float | None = None,
+    tags: Sequence[str] = (),
     by: User,
 ) -> Run:
     """Queues a training run; ``values`` are the engine's settings as a form or JSON gives them.
@@ -69,7 +74,7 @@ def launch_run(
     hold_models(base_model)
     config, errors = check_launch(dataset_version, base_model, method, values, recipe)
     limits = {"limit_hours": limit_hours, "limit_gb": limit_gb}
-    if errors := errors + _check_name(name) + placement.list_errors() + check_limits(limits):
+    if errors := errors + _check_name(name) + placement.list_errors() + check_limits(limits) + _check_tags(tags):
         raise LaunchErrors(errors)
     try:
         with transaction.atomic():
@@ -92,6 +97,8 @@ def launch_run(
     what = {"dataset": dataset_version.number, "method": method, "base": base_model.name}
     what |= {"cloned from": cloned_from.name} if cloned_from else {}
     what |= placement.describe_choices()
+    if tags:
+        set_tags(run=run, names=tags, by=by)
     record(AuditAction.RUN_LAUNCHED, project=dataset_version.project, by=by, about=run, after=what)
     return run
 
@@ -107,6 +114,7 @@ def clone_run(*, run: Run, values: Mapping[str, Any], name: str, notes: str = ""
         notes=notes,
         recipe=run.recipe,
         placement=Placement(gpus=run.gpus, gpu_memory_gb=run.gpu_memory_gb, label=run.label, sharding=run.sharding),
+        tags=[tag.name for tag in run.tags.all()],
         cloned_from=run,
         limit_hours=run.limit_hours,
         limit_gb=run.limit_gb,
@@ -210,7 +218,7 @@ def train_model(work: Run, supervisor: Supervisor) -> None:
     job = ProgramJob(
         build_launch_command(),
         config,
-        on_metrics=partial(file_metrics, work),
+        on_metrics=partial(watch_metrics, work),
         find_progress=lambda: max([0, *(step for _epoch, step in list_checkpoints(work))]),
         on_usage=partial(file_usage, work),
     )
@@ -260,6 +268,19 @@ def _pausing_on_full_disk(work: Run) -> Iterator[None]:
         full = "The disk is full. Free some space, then resume the run."
         text = str(error) if isinstance(error, leases.WorkFailed) else full
         raise leases.WorkPaused("disk_full", text) from error
+
+
+def watch_metrics(work: Run, lines: list[dict[str, Any]]) -> None:
+    """Files the lines and notes which bad shapes the curves have now; within the transaction that holds the lease."""
+    file_metrics(work, lines)
+    lost = [asdict(Finding("not_finite", line["step"], 0, 0)) for line in lines if line.get("loss", 0) is None]
+    total_steps = Run.objects.values_list("total_steps", flat=True).get(pk=work.pk)  # the lease wrote it, not ``work``
+    setting = describe_setting(work.method, work.config, total_steps, work.dataset_version.eval_rows)
+    found = [asdict(finding) for finding in find_bad_shapes(get_metric_series(run=work), setting)]
+    kept = [alert for alert in work.alerts if alert["code"] == "not_finite"] or lost[:1]
+    if work.alerts != kept + found:
+        work.alerts = kept + found
+        Run.objects.filter(pk=work.pk).update(alerts=work.alerts)
 
 
 def build_launch_command() -> list[str]:
@@ -327,6 +348,14 @@ def _check_name(name: str) -> list[tuple[str, str]]:
         return [("name", _("At most 100 characters that can be shown."))]
     if Run.objects.filter(name=name).exists():
         return [_say_taken(name)]
+    return []
+
+
+def _check_tags(tags: Sequence[str]) -> list[tuple[str, str]]:
+    try:
+        check_tags(tags)
+    except BadTags as error:
+        return [("tags", str(error))]
     return []
 
 

@@ -4,6 +4,7 @@ from django.urls import path
 
 from training.views import (
     archive,
+    comparison,
     garbage,
     launch,
     lineage,
@@ -17,6 +18,7 @@ from training.views import (
 
 urlpatterns = [
     path("runs/", runs.list_runs, name="run_list"),
+    path("runs/compare/", comparison.compare_runs, name="run_compare"),
     path("runs/new/", launch.launch_run, name="run_new"),
     path("runs/new/changes/", launch.show_changes, name="run_changes"),
     path("runs/<int:pk>/", runs.show_run, name="run_detail"),
@@ -32,6 +34,7 @@ urlpatterns = [
     path("runs/<int:pk>/resume/", runs.move_run, {"move": "resume"}, name="run_resume"),
     path("runs/<int:pk>/retry/", runs.move_run, {"move": "retry"}, name="run_retry"),
     path("runs/<int:pk>/priority/", workers.change_priority, name="run_priority"),
+    path("runs/<int:pk>/tags/", runs.tag_run, name="run_tags"),
     path("token-previews/", previews.start_preview, name="preview_start"),
     path("token-previews/<int:pk>/", previews.show_preview, name="preview_detail"),
     path("token-previews/<int:pk>/status/", previews.show_preview_status, name="preview_status"),

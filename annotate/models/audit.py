@@ -51,6 +51,7 @@ class AuditAction(models.TextChoices):
     RUN_LIMITS_CHANGED = "run_limits_changed", _("Run's limits changed")
     RUN_RETRIED = "run_retried", _("Run tried again")
     RUN_MOVED = "run_moved", _("Priority of a run changed")
+    RUN_TAGGED = "run_tagged", _("Tags of a run changed")
 
 
 @dataclass(frozen=True)

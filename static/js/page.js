@@ -1,4 +1,10 @@
-// What every page needs: words for requests that fail, so that no click ends in silence.
+// What every page needs: words for requests that fail, so that no click ends in silence, and no questions of a page that
+// nobody looks at.
+document.addEventListener("htmx:beforeRequest", (event) => {
+  const { elt, requestConfig } = event.detail;
+  if (document.hidden && !requestConfig.triggeringEvent && elt.getAttribute("hx-trigger")?.startsWith("every ")) event.preventDefault();
+});
+
 const say = (xhr) => {
   const place = document.getElementById("messages");
   if (!place) return;

@@ -50,7 +50,7 @@ def paths(admin: User, project: Project, comparisons: list[Comparison]) -> list[
         *map(reverse, [*alone, "account"]),
         *(reverse(room, args=[project.slug]) for room in [*rooms, "sampling_list"]),
         *(reverse("run_detail", args=[each.pk]) for each in (run, failed)),
-        f"{reverse('run_detail', args=[run.pk])}?with={other.pk}",
+        f"{reverse('run_compare')}?run={run.pk}&run={other.pk}&all=1",
         reverse("model_win_rates", args=[judge.pk]),
         *(reverse("model_detail", args=[each.pk]) for each in (base, model)),
         *(reverse(room, args=[dataset.pk]) for room in ("dataset_detail", "dataset_votes")),

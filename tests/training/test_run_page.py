@@ -125,45 +125,6 @@ def test_the_outcome_is_drawn_and_told_in_tables(
     assert 'style="' not in page.partition("<main")[2]
 
 
-def test_other_runs_of_the_method_are_offered_and_drawn_over_it(
-    sign_in: SignIn, admin: User, dataset: DatasetVersion, base: ModelVersion
-) -> None:
-    run = scenery.make_run(dataset, base, name="mine", state=WorkState.RUNNING)
-    other = scenery.make_run(dataset, base, name="theirs", config={"learning_rate": 1e-5})
-    queued = scenery.make_run(dataset, base, name="not begun")
-    reward = scenery.make_run(dataset, base, "reward", name="of another kind", state=WorkState.FAILED)
-    scenery.finish_run(other, eval=make_evaluation())
-    for each in (run, other, reward):
-        scenery.make_metrics(each, 12, seed=each.pk)
-    client = sign_in(admin)
-    url = reverse("run_detail", args=[run.pk])
-    alone = client.get(url)
-    assert [offer.run for offer in alone.context["comparison"].offers] == [other]
-    assert "compare-eval_loss" not in alone.content.decode()
-    asked = [*(str(each.pk) for each in (other, other, run, queued, reward)), "x", "9" * 30]
-    both = client.get(url, {"with": asked})
-    page = both.content.decode()
-    assert 'data-plot-of="compare-eval_loss"' in page and 'data-plot-of="compare-log_odds_chosen"' not in page
-    table = both.context["comparison"].table
-    assert table.heads == ["Run", "mine", "theirs"]
-    rows = {row[0]: row[1:] for row in table.rows}
-    assert rows["Learning rate"] == ["5e-6", "1e-5"] and "Epochs" not in rows
-    assert rows["Accuracy (95 % interval)"][0] == "–" and rows["Accuracy (95 % interval)"][1].startswith("7")
-    assert rows["Loss, held-out"] == ["0.6330", "0.6330"]
-    assert not both.context["comparison"].too_many
-
-
-def test_no_more_than_four_others_are_drawn(
-    sign_in: SignIn, admin: User, dataset: DatasetVersion, base: ModelVersion
-) -> None:
-    runs = [scenery.make_run(dataset, base, name=f"run {n}", state=WorkState.CANCELLED) for n in range(6)]
-    for run in runs:
-        scenery.make_metrics(run, 3)
-    answer = sign_in(admin).get(reverse("run_detail", args=[runs[0].pk]), {"with": [run.pk for run in runs[1:]]})
-    assert [run for _key, run in answer.context["comparison"].legend] == runs[:5]
-    assert "At most four other runs are drawn" in answer.content.decode()
-
-
 def test_a_result_of_another_engine_breaks_no_page(
     sign_in: SignIn, admin: User, dataset: DatasetVersion, base: ModelVersion
 ) -> None:

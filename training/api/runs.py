@@ -26,8 +26,10 @@ from training.limits import get_usage_series
 from training.models import Method, Priority, Run, Sharding
 from training.placement import explain_wait
 from training.placing import MOST_GB, MOST_GPUS, PLACEMENT_FIELDS, Placement
+from training.run_search import RunSearch
+from training.run_tags import MOST_TAGS, BadTags, set_tags
 
-OWN_FIELDS = ("name", "method", "dataset_version", "base_model", "notes", "recipe", "limit_hours", "limit_gb")
+OWN_FIELDS = ("name", "method", "dataset_version", "base_model", "notes", "recipe", "tags", "limit_hours", "limit_gb")
 
 
 class PriorityField(serializers.ChoiceField):
@@ -73,6 +75,7 @@ class NewRunSerializer(StrictSerializer[Run]):
     recipe = serializers.CharField(max_length=50, default="", allow_blank=True)
     limit_hours = serializers.FloatField(default=lambda: settings.RUN_LIMIT_HOURS or None, allow_null=True)
     limit_gb = serializers.FloatField(default=lambda: settings.RUN_LIMIT_GB or None, allow_null=True)
+    tags = serializers.ListField(child=serializers.CharField(max_length=30), default=list)
     values = serializers.DictField(child=serializers.JSONField(), default=dict)
     placement = PlacementSerializer(required=False)
 
@@ -90,6 +93,19 @@ class UsageSerializer(serializers.Serializer[Any]):
 
     seconds = serializers.ListField(child=serializers.IntegerField())
     values = serializers.DictField(child=serializers.ListField(child=serializers.FloatField(allow_null=True)))
+
+
+class AlertSerializer(serializers.Serializer[Any]):
+    """A known bad shape of the curves: ``value`` was measured by ``step`` and broke ``limit``."""
+
+    code = serializers.CharField()
+    step = serializers.IntegerField()
+    value = serializers.FloatField()
+    limit = serializers.FloatField()
+
+
+class TagsSerializer(StrictSerializer[Any]):
+    tags = serializers.ListField(child=serializers.CharField(max_length=30), max_length=MOST_TAGS)
 
 
 class CloneSerializer(StrictSerializer[Run]):
@@ -115,6 +131,8 @@ class RunSerializer(serializers.ModelSerializer[Run]):
     cloned_from = serializers.PrimaryKeyRelatedField[Run](read_only=True, allow_null=True)
     changes = serializers.SerializerMethodField()
     priority = PriorityField(read_only=True)
+    tags = serializers.SlugRelatedField[Any]("name", many=True, read_only=True)
+    alerts = AlertSerializer(many=True, read_only=True)
 
     class Meta:
         model = Run
@@ -150,6 +168,8 @@ class RunSerializer(serializers.ModelSerializer[Run]):
             "gpu_memory_gb",
             "label",
             "sharding",
+            "tags",
+            "alerts",
             "created_by",
             "created_at",
             "started_at",
@@ -208,11 +228,26 @@ class MetricsWindowSerializer(StrictSerializer[Any]):
     )
 
 
+SEARCH = {
+    "q": "Words in name, notes, base model, project or tags.",
+    "state": "",
+    "method": "",
+    "project": "Number of the project whose data were trained on.",
+    "dataset": "Number of the dataset version.",
+    "base": "Number of the base model.",
+    "by": "Number of the person who launched it.",
+    "tag": "",
+    "alerts": "1: only runs whose curves have a known bad shape.",
+    "archived": "1: those alone that were put away.",
+}
+"""What the list can be narrowed by, as on the page; see run_search.py."""
+
+
 @extend_schema_view(
     get=extend_schema(
         tags=["runs"],
-        description="All runs in use, newest first.",
-        parameters=[OpenApiParameter("archived", str, enum=["1"], description="Those alone that were put away.")],
+        description="The runs that were asked for, newest first.",
+        parameters=[OpenApiParameter(name, str, description=words) for name, words in SEARCH.items()],
     )
 )
 class RunListView(generics.ListCreateAPIView[Run]):
@@ -220,7 +255,11 @@ class RunListView(generics.ListCreateAPIView[Run]):
     serializer_class = RunSerializer
 
     def get_queryset(self) -> QuerySet[Run]:
-        return selectors.list_runs().filter(archived_at__isnull=self.request.query_params.get("archived") != "1")
+        search = RunSearch({name: value for name, value in self.request.query_params.items() if name in SEARCH})
+        runs = search.find_runs()
+        if search.errors:
+            raise serializers.ValidationError(search.errors)
+        return runs
 
     @extend_schema(request=NewRunSerializer, responses={202: RunSerializer}, tags=["runs"])
     def post(self, request: Request, *args: Any, **kwargs: Any) -> Response:
@@ -284,6 +323,22 @@ class RunCloneView(APIView):
         except services.LaunchErrors as wrong:
             raise serializers.ValidationError(sort_errors(wrong.errors)) from wrong
         return Response(RunSerializer(run).data, status=status.HTTP_202_ACCEPTED)
+
+
+class RunTagsView(APIView):
+    permission_classes = [IsAdmin]
+
+    @extend_schema(request=TagsSerializer, responses=RunSerializer, tags=["runs"])
+    def put(self, request: Request, pk: int) -> Response:
+        """The run has these tags and no others."""
+        run = get_object_or_404(selectors.list_runs(), pk=pk)
+        asked = TagsSerializer(data=request.data)
+        asked.is_valid(raise_exception=True)
+        try:
+            set_tags(run=run, names=asked.validated_data["tags"], by=get_labeler(request))
+        except BadTags as error:
+            raise serializers.ValidationError({"tags": [str(error)]}) from error
+        return Response(RunSerializer(get_object_or_404(selectors.list_runs(), pk=pk)).data)
 
 
 class _RunMoveView(APIView):

@@ -15,6 +15,7 @@ urlpatterns = [
     path("runs/<int:pk>/usage/", runs.RunUsageView.as_view(), name="api_run_usage"),
     path("runs/<int:pk>/pause/", runs.RunPauseView.as_view(), name="api_run_pause"),
     path("runs/<int:pk>/resume/", runs.RunResumeView.as_view(), name="api_run_resume"),
+    path("runs/<int:pk>/tags/", runs.RunTagsView.as_view(), name="api_run_tags"),
     path("runs/<int:pk>/retry/", runs.RunRetryView.as_view(), name="api_run_retry"),
     path("runs/<int:pk>/priority/", runs.RunPriorityView.as_view(), name="api_run_priority"),
     path("runs/<int:pk>/metrics/", runs.RunMetricsView.as_view(), name="api_run_metrics"),

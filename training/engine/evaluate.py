@@ -13,6 +13,7 @@ from training.engine.data import Row
 from training.engine.methods.base import Method
 from training.engine.passes import ReferenceLogps, map_rows
 from training.engine.stats import (
+    correlate_gaps,
     describe_accuracy,
     describe_calibration,
     describe_distributions,
@@ -51,7 +52,14 @@ def evaluate(
     if "token_loss" in columns:
         metrics["eval_nll_loss"] = float(columns["token_loss"].double().sum()) / max(1, tokens)
         metrics["eval_loss"] += method.token_weight * metrics["eval_nll_loss"]
-    return metrics, {name: column.tolist() for name, column in columns.items()}
+    lists = {name: column.tolist() for name, column in columns.items()}
+    correlation = correlate_gaps(
+        [first - second for first, second in zip(lists["rewards/chosen"], lists["rewards/rejected"], strict=True)],
+        [row.length_gap for row in rows],
+    )
+    if correlation is not None:
+        metrics["eval_rewards/length_correlation"] = correlation
+    return metrics, lists
 
 
 def describe_evaluation(

@@ -46,6 +46,16 @@ def describe_position_baseline(left_shares: Sequence[float | None]) -> dict[str,
     return describe_accuracy([share for share in left_shares if share is not None])
 
 
+def correlate_gaps(gaps: Sequence[float], length_gaps: Sequence[float]) -> float | None:
+    """How far rewards go with length, −1 to 1: Σ g·l / √(Σ g² · Σ l²); None where either is always 0.
+
+    Pearson's correlation with each pair seen from both sides, as in ``describe_calibration``: then both means are 0.
+    """
+    pairs = [pair for pair in zip(gaps, length_gaps, strict=True) if all(map(math.isfinite, pair))]
+    scale = math.sqrt(math.fsum(gap * gap for gap, _length in pairs) * math.fsum(size * size for _gap, size in pairs))
+    return math.fsum(gap * size for gap, size in pairs) / scale if scale else None
+
+
 def describe_calibration(
     gaps: Sequence[float], shares: Sequence[float] | None = None, *, bins: int = CONFIDENCE_BINS
 ) -> dict[str, Any]:

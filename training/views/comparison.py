@@ -1,157 +1,168 @@
-"""A run beside others of its method: their curves over each other, and what they were set to and came to."""
+"""Runs beside each other: their curves on common charts, what they were set to and made of, and what they came to."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from django.contrib.humanize.templatetags.humanize import intcomma
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.urls import reverse
 from django.utils.translation import gettext as _
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_safe
 
+from annotate.permissions import admin_required
+from config.templatetags.house import duration
 from training import selectors
+from training.engine.recipes import RECIPES
 from training.models import Run
 from training.selectors import MetricSeries
-from training.views import outcome, plots
-from training.views.curves import name_metric, show_metric, smooth
-from training.views.plots import Axis, Key, Look, Mark, Plot, Table, Tick
+from training.views import outcome
+from training.views.curves import Chart, Curve, name_metric, show_metric, smooth
+from training.views.launch import is_number
 
-MOST_OTHERS = 4
+MOST_RUNS = 5
 MOST_OFFERED = 30
-MOST_POINTS = 150
-"""Of one curve: more than can be told apart at the width of a plot."""
-FEW_POINTS = 12
 
 LOOKS = (
-    (Look("text-primary"), "circle"),
-    (Look("text-secondary", dash="7 4"), "square"),
-    (Look("text-accent", dash="2 3"), "triangle"),
-    (Look("text-success", dash="9 3 2 3"), "diamond"),
-    (Look(dash="5 2"), "cross"),
+    "border-primary",
+    "border-dashed border-secondary",
+    "border-dotted border-accent",
+    "border-success",
+    "border-dashed border-base-content",
 )
+"""Told apart by dash as well as by colour."""
 
 COMPARED = (
     "loss",
     "eval_loss",
+    "rewards/accuracies",
     "eval_rewards/accuracies",
+    "rewards/margins",
     "eval_rewards/margins",
     "logps/chosen",
     "logps/rejected",
+    "kl",
     "log_odds_chosen",
+    "eval_log_odds_chosen",
     "nll_loss",
+    "eval_nll_loss",
+    "grad_norm",
+    "learning_rate",
 )
 
 
 @dataclass(frozen=True)
-class Offer:
-    run: Run
-    chosen: bool
+class Cell:
+    text: str
+    url: str = ""
 
 
 @dataclass(frozen=True)
-class Comparison:
-    """``legend`` names the runs in the order of the table's columns; without others there are no plots."""
+class Line:
+    """A row of a table: a heading and a cell for each run."""
 
-    offers: list[Offer]
-    too_many: bool
-    legend: list[tuple[Key, Run]]
-    plots: list[Plot]
-    table: Table | None
+    label: str
+    cells: list[Cell]
 
-
-def compare_runs(run: Run, numbers: Sequence[int]) -> Comparison:
-    """``run`` with the first four of the runs ``numbers`` that can be compared with it; others are left aside."""
-    comparable = selectors.list_comparable_runs(run)
-    found = {other.pk: other for other in comparable.filter(pk__in=numbers)}
-    asked = [found[number] for number in dict.fromkeys(numbers) if number in found]
-    others = asked[:MOST_OTHERS]
-    listed = others + [other for other in comparable[:MOST_OFFERED] if other not in others]
-    runs = [run, *others] if others else []
-    series = [selectors.get_metric_series(run=each) for each in runs]
-    return Comparison(
-        offers=[Offer(other, other in others) for other in listed],
-        too_many=len(asked) > MOST_OTHERS,
-        legend=[(_draw_key(at), each) for at, each in enumerate(runs)],
-        plots=[plot for key in COMPARED if (plot := draw_metric(key, series, runs))],
-        table=tabulate_runs(runs, series) if runs else None,
-    )
+    @property
+    def differs(self) -> bool:
+        return len({cell.text for cell in self.cells}) > 1
 
 
-def draw_metric(key: str, series: Sequence[MetricSeries], runs: Sequence[Run]) -> Plot | None:
-    """One metric of all runs over their steps; None where not one of them has it."""
-    lines = [_read_line(key, each) for each in series]
-    values = [value for line in lines for _step, value in line]
-    if not values:
-        return None
-    rates = key.endswith("accuracies")
-    heights = [0, 0.25, 0.5, 0.75, 1] if rates else plots.list_steps(min(values), max(values))
-    last_step = max(step for line in lines for step, _value in line) or 1
-    steps = [step for step in plots.list_steps(0, last_step) if step <= last_step and step == int(step)]
-    across = Axis(0, last_step, plots.LEFT, plots.RIGHT)
-    up = Axis(heights[0], heights[-1], plots.BOTTOM, plots.TOP)
-    marks = []
-    for (look, shape), line in zip(LOOKS, lines, strict=False):
-        places = [(across.place(step), up.place(value)) for step, value in line]
-        if places:
-            marks.append(Mark(plots.draw_line(places), look))
-            marked = places if len(places) <= FEW_POINTS else places[-1:]
-            marks += [Mark(plots.draw_marker(shape, x, y), _fill(look)) for x, y in marked]
-    last = [f"{run.name} {show_metric(key, line[-1][1])}" for run, line in zip(runs, lines, strict=True) if line]
-    return Plot(
-        key=f"compare-{key}",
-        title=name_metric(key),
-        summary=", ".join(last),
-        x_label=_("step"),
-        x_ticks=[Tick(across.place(step), plots.show_number(step)) for step in steps],
-        y_ticks=[
-            Tick(up.place(height), outcome.show_percent(height) if rates else plots.show_number(height))
-            for height in heights
-        ],
-        marks=marks,
-        legend=[],
-    )
+@admin_required
+@require_safe
+@never_cache
+def compare_runs(request: HttpRequest) -> HttpResponse:
+    """``?run=`` two to five runs, in the order of the address; ``all`` shows settings in which they agree too."""
+    asked = dict.fromkeys(int(text) for text in request.GET.getlist("run") if is_number(text))
+    found = selectors.list_runs().in_bulk(list(asked)[:50])
+    runs = [found[number] for number in asked if number in found]
+    too_many, runs = len(runs) > MOST_RUNS, runs[:MOST_RUNS]
+    series = [selectors.get_metric_series(run=run) for run in runs]
+    settings = list(_list_settings(runs))
+    show_all = "all" in request.GET
+    context = {
+        "runs": list(zip(runs, LOOKS, strict=False)),
+        "too_many": too_many,
+        "charts": list_charts(runs, series),
+        "across": [("step", _("steps")), ("tokens", _("tokens")), ("time", _("time"))],
+        "origins": list(_list_origins(runs)),
+        "settings": [line for line in settings if show_all or line.differs],
+        "agreeing": sum(not line.differs for line in settings),
+        "show_all": show_all,
+        "results": list(_list_results(runs, series)),
+    }
+    return render(request, "training/run_compare.html", context)
 
 
-def tabulate_runs(runs: Sequence[Run], series: Sequence[MetricSeries]) -> Table:
-    """A column a run: its data, its base, the settings in which they differ, its accuracy and its last values."""
-    rows = [
-        [_("Dataset"), *(str(run.dataset_version) for run in runs)],
-        [_("Base model"), *(run.base_model.name for run in runs)],
-    ]
-    settings = [{used.label: used.text for used in outcome.list_used_settings(run)} for run in runs]
-    for label in settings[0]:
-        texts = [each.get(label, "–") for each in settings]
-        if len(set(texts)) > 1:
-            rows.append([label, *texts])
-    accuracies = [next(iter(outcome.describe_accuracies(run.result)), None) for run in runs]
-    if any(accuracies):
-        rows.append([outcome.name_accuracy(), *(outcome.show_accuracy(each) for each in accuracies)])
+def list_offers(run: Run) -> list[Run]:
+    """What a run's page offers to set beside it."""
+    return list(selectors.list_comparable_runs(run)[:MOST_OFFERED])
+
+
+def list_charts(runs: Sequence[Run], series: Sequence[MetricSeries]) -> list[Chart]:
+    """One chart for each metric that any of them has, with a curve for each that does."""
+    charts = []
     for key in COMPARED:
-        lines = [_read_line(key, each) for each in series]
-        if any(lines):
-            rows.append([name_metric(key), *(show_metric(key, line[-1][1] if line else None) for line in lines)])
-    return Table([_("Run"), *(run.name for run in runs)], rows)
+        curves = [
+            Curve(key, run.name, look, smooth=not key.startswith("eval_") and key != "learning_rate", of=str(run.pk))
+            for run, each, look in zip(runs, series, LOOKS, strict=False)
+            if key in each.values
+        ]
+        if curves:
+            rates = key.endswith("accuracies")
+            digits = 8 if key == "learning_rate" else 3
+            charts.append(
+                Chart(name_metric(key), curves, digits, line=0.5 if rates else None, ends=(0, 1) if rates else None)
+            )
+    return charts
 
 
-def _read_line(key: str, series: MetricSeries) -> list[tuple[int, float]]:
-    """The steps that have the metric; values of single steps as running means, at most about MOST_POINTS of them."""
-    column = series.values.get(key, [])
-    line = [
-        (step, value)
-        for step, value in zip(series.steps, column, strict=False)
-        if value is not None and math.isfinite(value)
-    ]
-    if not key.startswith("eval_"):
-        line = list(
-            zip((step for step, _value in line), smooth([value for _step, value in line], [1] * len(line)), strict=True)
-        )
-    stride = -(-len(line) // MOST_POINTS) or 1
-    return [point for at, point in enumerate(line) if at % stride == 0 or at == len(line) - 1]
+def _list_origins(runs: Sequence[Run]) -> Iterator[Line]:
+    """What they were made of: the data first, since runs on other data are hardly comparable."""
+    versions = [run.dataset_version for run in runs]
+    links = [reverse("dataset_detail", args=[version.pk]) for version in versions]
+    yield Line(_("Dataset version"), [Cell(str(each), url) for each, url in zip(versions, links, strict=True)])
+    yield Line(
+        _("Training + held-out pairs"), [Cell(f"{each.train_rows or 0} + {each.eval_rows or 0}") for each in versions]
+    )
+    bases = [run.base_model for run in runs]
+    yield Line(_("Base model"), [Cell(base.name, reverse("model_detail", args=[base.pk])) for base in bases])
+    yield Line(_("Method"), [Cell(run.get_method_display()) for run in runs])
+    recipes = [RECIPES.get(run.recipe) for run in runs]
+    yield Line(_("Recipe"), [Cell(_(recipe.title) if recipe else "–") for recipe in recipes])
 
 
-def _draw_key(at: int) -> Key:
-    look, shape = LOOKS[at]
-    return Key([Mark("M0 6H28", look), Mark(plots.draw_marker(shape, 14, 6), _fill(look))], "")
+def _list_settings(runs: Sequence[Run]) -> Iterator[Line]:
+    """Every setting that any of the methods has, in the order of the first."""
+    used = [{setting.label: setting.text for setting in outcome.list_used_settings(run)} for run in runs]
+    for label in dict.fromkeys(label for each in used for label in each):
+        yield Line(label, [Cell(each.get(label, "–")) for each in used])
 
 
-def _fill(look: Look) -> Look:
-    return Look(look.ink, fill="solid", width=1.5)
+def _list_results(runs: Sequence[Run], series: Sequence[MetricSeries]) -> Iterator[Line]:
+    """States, then figures with intervals where there are any, then the ends of the curves."""
+    yield Line(_("State"), [Cell(str(run.get_state_display())) for run in runs])
+    yield Line(_("Steps"), [Cell(intcomma(run.step)) for run in runs])
+    yield Line(_("Duration"), [Cell(duration(outcome.measure_seconds(run)) or "–") for run in runs])
+    accuracies = [outcome.describe_accuracies(run.result) for run in runs]
+    for label in dict.fromkeys(accuracy.label for each in accuracies for accuracy in each):
+        found = [next((one for one in each if one.label == label), None) for each in accuracies]
+        yield Line(f"{label}: {outcome.name_accuracy()}", [Cell(outcome.show_accuracy(one)) for one in found])
+    for key in COMPARED:
+        ends = [_find_end(key, each) for each in series]
+        if any(end is not None for end in ends):
+            yield Line(name_metric(key), [Cell(show_metric(key, end)) for end in ends])
+
+
+def _find_end(key: str, series: MetricSeries) -> float | None:
+    """The last value; of noisy curves the end of the running mean, as it is drawn."""
+    points = zip(series.values.get(key, []), series.counts, strict=False)
+    pairs = [(value, count) for value, count in points if value is not None]
+    if not pairs:
+        return None
+    values, counts = [value for value, _count in pairs], [count for _value, count in pairs]
+    return values[-1] if key.startswith("eval_") or key == "learning_rate" else smooth(values, counts)[-1]

@@ -75,6 +75,7 @@ def launch_run(request: HttpRequest) -> HttpResponse:
                 limit_gb=form.cleaned_data["limit_gb"],
                 cloned_from=_find_run(typed.get("like", "")),
                 placement=place.placement,
+                tags=form.cleaned_data["tags"],
                 by=get_labeler(request),
             )
         except services.LaunchErrors as wrong:
@@ -138,6 +139,7 @@ def _draw(request: HttpRequest, typed: Mapping[str, str]) -> HttpResponse:
         "dataset": dataset,
         "notes": typed.get("notes", ""),
         **{name: typed[name] for name in ("limit_hours", "limit_gb") if name in typed},
+        "tags": typed.get("tags", ""),
         "recipe": typed.get("recipe", "") if RECIPES.get(typed.get("recipe", "")) in list_recipes(method) else "",
         "name": proposed if name in ("", typed.get("proposed", "")) else name,
     }
@@ -215,7 +217,9 @@ def _read_pattern(pk: str) -> dict[str, str]:
     chosen = {"method": run.method, "dataset": str(run.dataset_version_id), "base": str(run.base_model_id)}
     limits = {"limit_hours": run.limit_hours, "limit_gb": run.limit_gb}
     chosen |= {name: "" if value is None else f"{value:g}" for name, value in limits.items()}
-    return texts | chosen | read_placement(run) | {"recipe": run.recipe, "drawn_recipe": run.recipe}
+    tags = " ".join(tag.name for tag in run.tags.all())
+    chosen |= {"recipe": run.recipe, "drawn_recipe": run.recipe, "tags": tags}
+    return texts | chosen | read_placement(run)
 
 
 def _find_run(pk: str) -> Run | None:

@@ -27,6 +27,7 @@ from training.engine.recipes import RECIPES
 from training.forms import name_setting, show_value, type_value
 from training.models import Method, Run
 from training.remedies import propose_changes
+from training.views.alerts import list_alerts
 from training.views.curves import Figure
 
 
@@ -58,6 +59,18 @@ class ListedRun:
     run: Run
     accuracy: float | None
     seconds: float | None
+    alerts: list[str]
+    """Titles of what is wrong with its curves."""
+
+
+@dataclass(frozen=True)
+class Head:
+    """A heading of the table of runs: what pressing it sorts by, and how the table is sorted by it now."""
+
+    label: str
+    sort: str
+    order: str
+    is_number: bool
 
 
 @dataclass(frozen=True)
@@ -200,8 +213,35 @@ def _spell(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(show_value(value))
 
 
+def list_heads(sort: str) -> list[Head]:
+    """The columns of the table; pressing one orders by it, pressing it again turns the order round."""
+    words = {
+        "name": _("Run"),
+        "state": _("State"),
+        "method": _("Method"),
+        "dataset": _("Dataset"),
+        "base": _("Base model"),
+        "step": _("Steps"),
+        "accuracy": _("Accuracy"),
+        "started": _("Started"),
+        "duration": _("Duration"),
+    }
+    order = {sort: "ascending", sort.removeprefix("-"): "descending" if sort.startswith("-") else "ascending"}
+    downwards = ("step", "accuracy", "started", "duration")  # where the most is what one looks for
+    return [
+        Head(
+            label,
+            name if sort == f"-{name}" or (sort != name and name not in downwards) else f"-{name}",
+            order.get(name, "none"),
+            name in ("step", "accuracy", "duration"),
+        )
+        for name, label in words.items()
+    ]
+
+
 def describe_row(run: Run) -> ListedRun:
-    return ListedRun(run, find_accuracy(run.result), measure_seconds(run))
+    titles = [alert.title for alert in list_alerts(run)]
+    return ListedRun(run, find_accuracy(run.result), measure_seconds(run), titles)
 
 
 def measure_seconds(run: Run) -> float | None:

@@ -24,8 +24,10 @@ from training.forms import LimitsForm
 from training.models import Run
 from training.placement import explain_wait
 from training.placing import PriorityForm
-from training.views import curves, evaluation, outcome
-from training.views.comparison import compare_runs
+from training.run_search import RunSearch
+from training.run_tags import BadTags, set_tags, split_tags
+from training.views import alerts, curves, evaluation, outcome
+from training.views.comparison import list_offers
 from training.views.launch import is_number
 
 RUNS_ON_PAGE = 50
@@ -37,15 +39,22 @@ PLAIN_TEXT = "text/plain; charset=utf-8"
 @require_safe
 @never_cache
 def list_runs(request: HttpRequest) -> HttpResponse:
-    archived = request.GET.get("archived") == "1"
-    listed = selectors.list_runs().filter(archived_at__isnull=not archived)
-    page = Paginator(listed, RUNS_ON_PAGE).get_page(request.GET.get("page"))
+    """The table of runs. Filters, order and page stand in the address; ``run`` are those ticked for a comparison."""
+    search = RunSearch(request.GET)
+    page = Paginator(search.find_runs(), RUNS_ON_PAGE).get_page(request.GET.get("page"))
+    address = request.GET.copy()
+    address.pop("run", None)
     context = {
+        "search": search,
         "page": page,
         "rows": [outcome.describe_row(run) for run in page],
+        "ticked": [int(text) for text in request.GET.getlist("run") if is_number(text)],
+        "heads": outcome.list_heads(search["sort"].value() or ""),
+        "address": address.urlencode(),
         "any_active": any(not run.is_at_rest for run in page),
-        "archived": archived,
+        "archived": search.cleaned_data.get("archived", False),
         "archived_count": Run.objects.exclude(archived_at=None).count(),
+        "any_run": page.paginator.count or Run.objects.exists(),
     }
     template = "training/_run_table.html" if "HX-Request" in request.headers else "training/run_list.html"
     return render(request, template, context)
@@ -55,7 +64,6 @@ def list_runs(request: HttpRequest) -> HttpResponse:
 @require_safe
 @never_cache
 def show_run(request: HttpRequest, pk: int) -> HttpResponse:
-    """One run; ``?with=`` other runs of its method (up to four) draws their curves over its own."""
     run = get_object_or_404(selectors.list_runs().select_related("archived_by"), pk=pk)
     context = _describe_run(run) | _describe_end(run)
     context |= {
@@ -65,7 +73,7 @@ def show_run(request: HttpRequest, pk: int) -> HttpResponse:
         "settings_used": outcome.list_used_settings(run),
         "origin": outcome.list_origin(run),
         "changes": outcome.describe_changes(run.cloned_from, run) if run.cloned_from else [],
-        "comparison": compare_runs(run, [int(text) for text in request.GET.getlist("with") if is_number(text)]),
+        "offers": list_offers(run),
     }
     return render(request, "training/run_detail.html", context)
 
@@ -182,6 +190,17 @@ def read_usage(request: HttpRequest, pk: int) -> HttpResponse:
     return JsonResponse({**shape, "steps": series["seconds"], "values": values})
 
 
+@admin_required
+@require_POST
+def tag_run(request: HttpRequest, pk: int) -> HttpResponse:
+    run = get_object_or_404(Run.objects.select_related("dataset_version__project"), pk=pk)
+    try:
+        set_tags(run=run, names=split_tags(request.POST.get("tags", "")), by=get_labeler(request))
+    except BadTags as error:
+        messages.error(request, str(error))
+    return redirect("run_detail", pk)
+
+
 def _describe_run(run: Run) -> dict[str, Any]:
     """What changes while a run is under way; asked for often, so it reads little."""
     last = selectors.get_last_metrics(run=run)
@@ -193,6 +212,7 @@ def _describe_run(run: Run) -> dict[str, Any]:
         "seconds": outcome.measure_seconds(run),
         "figures": curves.list_figures(curves.list_rows(last)),
         "logged": last.values.keys(),
+        "alerts": alerts.list_alerts(run),
         "log": log,
         "limits_form": LimitsForm(initial={"limit_hours": run.limit_hours, "limit_gb": run.limit_gb}),
         "remedy": outcome.describe_remedy(run),
