@@ -20,7 +20,7 @@ from training.views.alerts import _list_words
 
 Launch = Callable[..., Run]
 SignIn = Callable[[User], Client]
-TRIALS = 40  # with 100 the same: 0 false alarms, 100 of 100 of each shape found
+TRIALS = 40  # held with 100 too
 STEPS = 300
 PAIRS = 8
 SETTING = Setting("dpo", PAIRS, beta=0.1, total_steps=STEPS, eval_rows=200)
