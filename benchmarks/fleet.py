@@ -38,8 +38,11 @@ SETTINGS: dict[str, Any] = {
     "max_length": 192,
     "lora_r": 0,
     "learning_rate": 1e-3,
+    "max_steps": 150,
+    "logging_steps": 1,
+    "save_steps": 10,
+    "eval_steps": 0,
 }
-SETTINGS |= {"lora_r": 0, "learning_rate": 1e-3, "max_steps": 24, "logging_steps": 1, "save_steps": 2, "eval_steps": 0}
 LEASE_S = 40
 _LINE = re.compile(r"Run (\d+), epoch (\d+): (started|over)")
 
@@ -70,21 +73,39 @@ def measure(folder: Path, runs: int, store: str, stack: ExitStack) -> dict[str, 
     began = time.monotonic()
     killed: dict[str, int] = {}
     victim = workers["gpu-a"]
-    while not (state := ask(house(folder / "web"), "look"))["over"]:
+    while not (state := look(house(folder / "web")["DATABASE_URL"]))["over"]:
         if time.monotonic() - began > 120 + 90 * runs:
             break
-        if not killed and state["over_count"] >= runs // 4 and (run := state["running"].get("gpu-a")) and run[1] >= 4:
+        if not killed and state["over_count"] >= runs // 4 and is_midway(state["running"].get("gpu-a")):
+            run = state["running"]["gpu-a"]
             victim.kill()
             killed = {"run": run[0], "at_step": run[1], "seconds": round(time.monotonic() - began)}
             shutil.rmtree(victim.data_dir)  # the machine that takes its place begins with an empty disk
             victim.start()
-        time.sleep(0.5)
+        time.sleep(0.2)
     seconds = time.monotonic() - began
+    deadline = time.monotonic() + 60  # a row is over before its worker has cleared up
+    while sum(worker.read_log().count(": over") for worker in workers.values()) < runs and time.monotonic() < deadline:
+        time.sleep(0.2)
     for worker in workers.values():
         worker.kill()
     report = {"runs": runs, "seconds": round(seconds), "store": store, "namespaces": apart, "killed": killed}
     report |= ask(house(folder / "web"), "audit")
     return report | judge(report, {name: worker.read_log() for name, worker in workers.items()})
+
+
+def look(database: str) -> dict[str, Any]:
+    """Asked all the time, so straight."""
+    with psycopg.connect(database.replace("postgres://", "postgresql://", 1)) as connection:
+        rows = connection.execute("SELECT id, state, owner, step FROM training_run").fetchall()
+    over = sum(state not in ("queued", "running") for _pk, state, _owner, _step in rows)
+    running = {re.split("[@:]", owner)[0]: (pk, step) for pk, state, owner, step in rows if state == "running"}
+    return {"over": over == len(rows), "over_count": over, "running": running}
+
+
+def is_midway(run: tuple[int, int] | None) -> bool:
+    """With a checkpoint behind it, and enough before it."""
+    return run is not None and 0.1 < run[1] / SETTINGS["max_steps"] < 0.7
 
 
 def judge(report: dict[str, Any], logs: dict[str, str]) -> dict[str, Any]:
@@ -275,15 +296,6 @@ def stage(runs: str) -> dict[str, Any]:
     return {"stored": bool(base.facts["stored"] and version.counts["stored"])}
 
 
-def look() -> dict[str, Any]:
-    """Asked all the time, so without Django."""
-    with psycopg.connect(os.environ["DATABASE_URL"].replace("postgres://", "postgresql://", 1)) as connection:
-        rows = connection.execute("SELECT id, state, owner, step FROM training_run").fetchall()
-    over = sum(state not in ("queued", "running") for _pk, state, _owner, _step in rows)
-    running = {re.split("[@:]", owner)[0]: (pk, step) for pk, state, owner, step in rows if state == "running"}
-    return {"over": over == len(rows), "over_count": over, "running": running}
-
-
 def audit() -> dict[str, Any]:
     """Every run ended well with one model of its own; each is fetched, checked by digests, and equals all others."""
     from models_registry.depot import fetch_model
@@ -317,11 +329,10 @@ def audit() -> dict[str, Any]:
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["--here"]:
-        if sys.argv[2] != "look":
-            import django
+        import django
 
-            django.setup()
-        answer = {"stage": stage, "look": look, "audit": audit}[sys.argv[2]](*sys.argv[3:])  # type: ignore[operator]
+        django.setup()
+        answer = {"stage": stage, "audit": audit}[sys.argv[2]](*sys.argv[3:])  # type: ignore[operator]
         print(json.dumps(answer))
         sys.exit()
     sys.exit(main())

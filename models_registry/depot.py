@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 from models_registry import leases
 from models_registry.draining import is_draining
 from models_registry.models import ModelVersion
-from models_registry.store import DamagedError, NotStored, StoreError, get_folder, open_store, put_folder, remove_folder
+from models_registry.store import DamagedError, NotStored, StoreError, get_folder, open_store, put_folder
 from models_registry.work import LeasedWork
 
 log = logging.getLogger(__name__)
@@ -76,13 +76,6 @@ def fetch(facts: dict[str, Any], target: Path, between: Callable[[], object] = l
     stored, store = facts.get("stored"), open_store()
     if stored and store is not None:
         get_folder(store, stored["key"], target, stored["sha256"], between=between)
-
-
-def discard(facts: dict[str, Any]) -> None:
-    """Deletes what ``facts["stored"]`` names, for good. Raises StoreError."""
-    stored, store = facts.get("stored"), open_store()
-    if stored and store is not None:
-        remove_folder(store, stored["key"])
 
 
 def insist(work: LeasedWork, action: Callable[[], Done], still_mine: StillMine) -> Done:

@@ -15,7 +15,7 @@ from annotate.models import DatasetVersion, Project, SamplingJob
 from models_registry.models import ModelKind, ModelVersion, WorkState
 from tests import scenery
 from tests.e2e.conftest import SignIn, add_session
-from training.models import Run, RunMetric
+from training.models import ModelPush, Run, RunMetric
 
 
 @pytest.fixture
@@ -261,6 +261,10 @@ def test_pages_fit_a_phone_and_hold_to_the_accessibility_rules(
     scenery.make_model(admin, "scorer", kind=ModelKind.REWARD)
     failed = scenery.make_run(dataset, model, state=WorkState.FAILED, cause="The loss exploded.", log_tail="step 1")
     coming = scenery.make_model(admin, "coming", ready=False)
+    file = {"size": 269_060_552, "sha256": 64 * "a"}
+    put = {"url": f"s3://models/house/hub/{model.pk}", "files": {"model.safetensors": file, "README.md": file}}
+    ended = {"state": WorkState.FINISHED, "finished_at": run.finished_at, "created_by": admin}
+    ModelPush.objects.create(model=model, result=put, **ended)
     scenery.make_import(coming, state=WorkState.FAILED, cause="No way to the hub.")
     job = SamplingJob.objects.create(project=project, model_a=base, model_b=model, created_by=admin)
     paths = [
