@@ -279,6 +279,7 @@ def build_environment(*, online: bool) -> dict[str, str]:
         "PLUMBLINE_SUPERVISED": "1",
         "PLUMBLINE_HEARTBEAT_TIMEOUT_S": str(settings.LEASE_SECONDS * SILENT_SHARE),
         "PYTHONPATH": os.pathsep.join(filter(None, [base, os.environ.get("PYTHONPATH", "")])),
+        "CUDA_DEVICE_ORDER": "PCI_BUS_ID",  # as nvidia-smi counts, by which the worker said what it has
         "PYTHONSAFEPATH": "1",  # nothing is imported from a folder that holds a model
         "PYTHONUNBUFFERED": "1",
         "PYTHONWARNINGS": "ignore::FutureWarning",  # libraries talking to their developers in the log of a run

@@ -29,6 +29,7 @@ from models_registry.program_folder import ProgramFolder
 from models_registry.services import find_free_name, hold_models, place_model
 from models_registry.supervisor import ProgramJob, Supervisor
 from models_registry.work import WorkState
+from training.accelerate_config import LAUNCH_FILE, describe_launch, write_launch
 from training.checkpoints import free_store, list_checkpoints, list_resumable, mirrored, store_log
 from training.curve_levels import file_metrics
 from training.engine.config import ConfigErrors, TrainingConfig
@@ -215,9 +216,11 @@ def train_model(work: Run, supervisor: Supervisor) -> None:
         "reference_cache": str(settings.DATA_DIR / "reference-cache"),
         "values": work.config,
     }
+    several = describe_launch(work.gpus, work.sharding) if work.gpus > 1 else None
     job = ProgramJob(
-        build_launch_command(),
+        build_launch_command(several and work.attempt_folder / LAUNCH_FILE, processes=max(1, work.gpus)),
         config,
+        write_inputs=lambda folder: write_launch(folder, several),
         on_metrics=partial(watch_metrics, work),
         find_progress=lambda: max([0, *(step for _epoch, step in list_checkpoints(work))]),
         on_usage=partial(file_usage, work),
@@ -283,17 +286,21 @@ def watch_metrics(work: Run, lines: list[dict[str, Any]]) -> None:
         Run.objects.filter(pk=work.pk).update(alerts=work.alerts)
 
 
-def build_launch_command() -> list[str]:
+def build_launch_command(own: Path | None = None, *, processes: int = 1) -> list[str]:
     """Arguments for Python that start the engine through accelerate.
 
-    ACCELERATE_CONFIG names another configuration, by its path or as accelerate-fsdp.yaml, which lies beside this file;
-    that one then says which devices are used and by how many processes.
+    ``own`` is a configuration made for the run; see accelerate_config.py. Else ACCELERATE_CONFIG may name one, by its
+    path or as accelerate-fsdp.yaml, which lies beside this file; that one then says which devices are used and by how
+    many processes.
     """
     chosen = os.environ.get("ACCELERATE_CONFIG")
-    config = Path(__file__).parent / (chosen or "accelerate.yaml")
-    device = [] if chosen or _has_gpu() else ["--cpu"]
+    config = own or Path(__file__).parent / (chosen or "accelerate.yaml")
+    device = [] if own or chosen or _has_gpu() else ["--cpu"]
     # Under a configuration file accelerate would set one thread, whatever the machine has.
-    threads = ["--num_cpu_threads_per_process", os.environ.get("OMP_NUM_THREADS") or str(_count_cores())]
+    threads = [
+        "--num_cpu_threads_per_process",
+        os.environ.get("OMP_NUM_THREADS") or str(max(1, _count_cores() // processes)),
+    ]
     launcher = ["-m", "training.engine.launch", "--config_file", str(config), *device, *threads]
     return [*launcher, "-m", "training.engine.run"]
 

@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from django.contrib.auth.models import User
+from safetensors.torch import load_file
 
 from annotate.models import AuditEvent, DatasetVersion
 from models_registry import leases, supervisor, tasks
@@ -20,6 +22,7 @@ from models_registry.models import ModelVersion
 from models_registry.selectors import list_models
 from tests.tiny_models import make_tiny_policy
 from training import checkpoints, services
+from training.accelerate_config import describe_launch, write_yaml
 from training.checkpoints import list_checkpoints
 from training.curve_levels import file_metrics
 from training.models import Run, RunMetric
@@ -189,7 +192,7 @@ def test_what_would_fail_again_is_not_tried_again(
 
 
 def spoil_weights(folder: Path) -> None:
-    from safetensors.torch import load_file, save_file
+    from safetensors.torch import save_file
 
     weights = load_file(folder / "model.safetensors")
     weights["lm_head.weight"][5] = float("inf")
@@ -255,6 +258,14 @@ def test_configuration_of_the_launcher_can_be_chosen(monkeypatch: pytest.MonkeyP
     assert "--cpu" not in command and find_option(command, "--config_file").exists()
     monkeypatch.setenv("ACCELERATE_CONFIG", str(tmp_path / "own.yaml"))
     assert find_option(services.build_launch_command(), "--config_file") == tmp_path / "own.yaml"
+
+
+def test_configuration_that_shards() -> None:
+    """Read back as YAML it is what was meant, and what accelerate's own example of this version says."""
+    config = describe_launch(4, "shards")
+    assert yaml.safe_load(write_yaml(config)) == config
+    example = yaml.safe_load((Path(services.__file__).parent / "accelerate-fsdp.yaml").read_text())
+    assert config == example | {"num_processes": 4}
 
 
 def find_option(command: list[str], name: str) -> Path:

@@ -19,6 +19,7 @@ from models_registry import notices
 from models_registry.models import WorkState
 from models_registry.store import StoreError
 from training import limits, selectors, services
+from training.accelerate_config import describe_launch, write_yaml
 from training.checkpoints import fetch_log
 from training.forms import LimitsForm
 from training.models import Run
@@ -70,6 +71,7 @@ def show_run(request: HttpRequest, pk: int) -> HttpResponse:
         "charts": curves.list_charts(run.method, context["logged"]),
         "is_following": notices.is_following(get_labeler(request), run),
         "usage_charts": curves.list_usage_charts(run),
+        "launcher": write_yaml(describe_launch(run.gpus, run.sharding)) if run.gpus > 1 else "",
         "settings_used": outcome.list_used_settings(run),
         "origin": outcome.list_origin(run),
         "changes": outcome.describe_changes(run.cloned_from, run) if run.cloned_from else [],
