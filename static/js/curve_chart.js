@@ -87,7 +87,7 @@ class CurveChart {
     return {
       width,
       height,
-      padding: [8, 12, 0, 0],
+      padding: [8, 24, 0, 0], // the last number below stands half beyond the end
       legend: { show: false },
       cursor: {
         sync: { key: "charts", setSeries: false },
