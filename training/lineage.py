@@ -102,7 +102,8 @@ def get_lineage(kind: str, number: int, *, reader: Person) -> Lineage | None:
 
 
 def _walk(start: Key, steps: Mapping[str, Iterable[Step]], view: _View) -> tuple[list[Generation], bool]:
-    seen, front, generations = {start}, [start], []
+    seen, front = {start}, [start]
+    generations: list[Generation] = []
     for _number in range(GENERATIONS):
         edges = _follow(front, steps)
         links: defaultdict[Key, list[Key]] = defaultdict(list)
@@ -276,7 +277,7 @@ class _View:
 
     def __init__(self, reader: Person) -> None:
         self._sees_all = is_admin(reader)
-        led = Membership.objects.filter(user__pk=reader.pk, role=Role.LEAD) if not self._sees_all else None
+        led = Membership.objects.filter(user__pk=reader.pk or 0, role=Role.LEAD) if not self._sees_all else None
         self._led = set(led.values_list("project", flat=True)) if led is not None else set()
 
     def read(self, keys: Iterable[Key]) -> dict[Key, Node]:

@@ -218,7 +218,7 @@ def train_model(work: Run, supervisor: Supervisor) -> None:
     }
     several = describe_launch(work.gpus, work.sharding) if work.gpus > 1 else None
     job = ProgramJob(
-        build_launch_command(several and work.attempt_folder / LAUNCH_FILE, processes=max(1, work.gpus)),
+        build_launch_command(work.attempt_folder / LAUNCH_FILE if several else None, processes=max(1, work.gpus)),
         config,
         write_inputs=lambda folder: write_launch(folder, several),
         on_metrics=partial(watch_metrics, work),

@@ -99,7 +99,9 @@ class NoticeSettingsView(APIView):
         usual = dict.fromkeys(Topic.values, Channel.APP.value)
         form = NoticeSettingsForm(usual | values["channels"] | {key: values[key] for key in ("email", "language")})
         if not form.is_valid():
-            raise serializers.ValidationError(form.errors)
+            raise serializers.ValidationError(
+                {name: [str(problem) for problem in problems] for name, problems in form.errors.items()}
+            )
         notices.save_settings(
             get_person(request), channels=form.channels, language=values["language"], email=values["email"]
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from django.contrib.auth.models import User
 from django.test import Client
@@ -16,6 +17,10 @@ from tests.training.evaluations import make_evaluation
 SignIn = Callable[[User], Client]
 
 
+def ask(*runs: Any) -> dict[str, Any]:
+    return {"run": list(runs)}
+
+
 def test_runs_are_compared_by_data_settings_and_results(
     sign_in: SignIn, admin: User, project: Project, dataset: DatasetVersion, base: ModelVersion
 ) -> None:
@@ -27,7 +32,7 @@ def test_runs_are_compared_by_data_settings_and_results(
     for each in (run, other):
         scenery.make_metrics(each, 12, seed=each.pk)
     client, url = sign_in(admin), reverse("run_compare")
-    answer = client.get(url, {"run": [run.pk, other.pk, other.pk, queued.pk, "x", "9" * 30]})
+    answer = client.get(url, ask(run.pk, other.pk, other.pk, queued.pk, "x", "9" * 30))
     assert [each.name for each, _look in answer.context["runs"]] == ["mine", "theirs", "not begun"]
     charts = {chart.title: [curve.label for curve in chart.curves] for chart in answer.context["charts"]}
     assert charts["Loss"] == ["mine", "theirs"] and "Log odds ratio" not in charts
@@ -42,16 +47,16 @@ def test_runs_are_compared_by_data_settings_and_results(
     assert results["Loss, held-out"] == ["0.6330", "0.6330", "–"]
     page = answer.content.decode()
     assert f'data-source="{other.pk}" data-url="{reverse("run_metrics", args=[other.pk])}"' in page
-    everything = client.get(url, {"run": [run.pk, other.pk], "all": 1})
+    everything = client.get(url, ask(run.pk, other.pk) | {"all": 1})
     assert "Epochs" in {line.label for line in everything.context["settings"]}
 
 
 def test_too_few_and_too_many(sign_in: SignIn, admin: User, dataset: DatasetVersion, base: ModelVersion) -> None:
     runs = [scenery.make_run(dataset, base, name=f"run {number}") for number in range(6)]
     client, url = sign_in(admin), reverse("run_compare")
-    for query in ({}, {"run": runs[0].pk}, {"run": [0, "x"]}):
+    for query in (ask(), ask(runs[0].pk), ask(0, "x")):
         assert "Tick two to five runs" in client.get(url, query).content.decode()
-    answer = client.get(url, {"run": [run.pk for run in runs]})
+    answer = client.get(url, ask(*(run.pk for run in runs)))
     assert len(answer.context["runs"]) == 5
     assert "They agree in every setting" in answer.content.decode() and "At most five" in answer.content.decode()
 

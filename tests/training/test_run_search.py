@@ -72,9 +72,8 @@ def test_filters_words_and_order(sign_in: SignIn, admin: User, runs: dict[str, R
 
 def test_the_table_keeps_its_question_while_it_asks_again(sign_in: SignIn, admin: User, runs: dict[str, Run]) -> None:
     client = sign_in(admin)
-    page = client.get(
-        reverse("run_list"), {"tag": "baseline", "sort": "-name", "run": runs["beta"].pk}
-    ).content.decode()
+    asked: dict[str, Any] = {"tag": "baseline", "sort": "-name", "run": runs["beta"].pk}
+    page = client.get(reverse("run_list"), asked).content.decode()
     assert f'hx-get="{reverse("run_list")}?tag=baseline&amp;sort=-name"' in page
     assert f'value="{runs["beta"].pk}" aria-label="Compare beta" checked' in page
     assert 'aria-sort="descending"' in page and "?tag=baseline&amp;sort=name" in page

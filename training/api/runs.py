@@ -73,8 +73,8 @@ class NewRunSerializer(StrictSerializer[Run]):
     name = serializers.CharField(max_length=100, default="", allow_blank=True)
     notes = serializers.CharField(max_length=300, default="", allow_blank=True)
     recipe = serializers.CharField(max_length=50, default="", allow_blank=True)
-    limit_hours = serializers.FloatField(default=lambda: settings.RUN_LIMIT_HOURS or None, allow_null=True)
-    limit_gb = serializers.FloatField(default=lambda: settings.RUN_LIMIT_GB or None, allow_null=True)
+    limit_hours = serializers.FloatField(default=lambda: settings.RUN_LIMIT_HOURS or None, allow_null=True)  # type: ignore[arg-type,return-value]
+    limit_gb = serializers.FloatField(default=lambda: settings.RUN_LIMIT_GB or None, allow_null=True)  # type: ignore[arg-type,return-value]
     tags = serializers.ListField(child=serializers.CharField(max_length=30), default=list)
     values = serializers.DictField(child=serializers.JSONField(), default=dict)
     placement = PlacementSerializer(required=False)
@@ -258,7 +258,9 @@ class RunListView(generics.ListCreateAPIView[Run]):
         search = RunSearch({name: value for name, value in self.request.query_params.items() if name in SEARCH})
         runs = search.find_runs()
         if search.errors:
-            raise serializers.ValidationError(search.errors)
+            raise serializers.ValidationError(
+                {name: [str(problem) for problem in problems] for name, problems in search.errors.items()}
+            )
         return runs
 
     @extend_schema(request=NewRunSerializer, responses={202: RunSerializer}, tags=["runs"])

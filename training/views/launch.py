@@ -134,11 +134,11 @@ def _draw(request: HttpRequest, typed: Mapping[str, str]) -> HttpResponse:
     dataset = _choose(list_usable_datasets(), typed.get("dataset", ""))
     proposed = propose_name(method, base)
     name = typed.get("name", "")
+    initial |= {key: typed[key] for key in ("limit_hours", "limit_gb") if key in typed}
     initial |= {
         "base": base,
         "dataset": dataset,
         "notes": typed.get("notes", ""),
-        **{name: typed[name] for name in ("limit_hours", "limit_gb") if name in typed},
         "tags": typed.get("tags", ""),
         "recipe": typed.get("recipe", "") if RECIPES.get(typed.get("recipe", "")) in list_recipes(method) else "",
         "name": proposed if name in ("", typed.get("proposed", "")) else name,

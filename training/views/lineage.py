@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, render
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 from rest_framework.request import Request
 
-from annotate.models import Comparison, DatasetVersion
+from annotate.models import Comparison, DatasetVersion, Project
 from annotate.permissions import get_labeler, require_lead
 from models_registry.permissions import Person, get_admin
 from training.lineage import COMPARISON, DATASET, MODEL, NAMES, RUN, SAMPLING, Generation, Lineage, Node, get_lineage
@@ -69,9 +68,8 @@ def find_lineage(request: HttpRequest | Request, kind: str, pk: int) -> Lineage:
     """Asks who the reader is before anything is looked up. Raises Http404, PermissionDenied."""
     if kind in (DATASET, COMPARISON):
         reader: Person = get_labeler(request)
-        rows: QuerySet[DatasetVersion] | QuerySet[Comparison]
-        rows = DatasetVersion.objects.all() if kind == DATASET else Comparison.objects.all()
-        require_lead(reader, get_object_or_404(rows.select_related("project"), pk=pk).project)
+        projects = Project.objects.filter(**{"dataset_versions" if kind == DATASET else "comparisons": pk})
+        require_lead(reader, get_object_or_404(projects))
     else:
         reader = get_admin(request)
     found = get_lineage(kind, pk, reader=reader) if kind in STARTS else None
