@@ -60,9 +60,9 @@ class CurveChart {
 
   fit() {
     const { clientWidth: width, clientHeight: height } = this.plot;
-    if (!width || !this.columns[0].length) return; // folded away, or nothing to draw yet
+    if (!width) return; // folded away
     if (this.uplot) this.uplot.setSize({ width, height });
-    else this.uplot = new uPlot(this.options(width, height), this.columns, this.plot);
+    else if (this.columns[0].length) this.uplot = new uPlot(this.options(width, height), this.columns, this.plot);
   }
 
   repaint() {
