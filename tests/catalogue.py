@@ -80,7 +80,7 @@ def _read_python() -> Iterator[str]:
 
 
 def _read_templates() -> Iterator[str]:
-    for path in sorted((ROOT / "templates").rglob("*.html")):
+    for path in sorted(path for end in ("html", "txt") for path in (ROOT / "templates").rglob(f"*.{end}")):
         for found in _CALL.finditer(templatize(path.read_text(encoding="utf-8"))):
             first, second = ast.literal_eval(found[3]), ast.literal_eval(found[4] or "''")
             yield f"{first}\x04{second}" if found[2] else first
