@@ -14,7 +14,6 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
 from annotate.permissions import admin_required
-from config.templatetags.house import duration
 from training import selectors
 from training.engine.recipes import RECIPES
 from training.models import Run
@@ -58,6 +57,8 @@ COMPARED = (
 class Cell:
     text: str
     url: str = ""
+    seconds: float | None = None
+    """Shown as a duration, in the place of the text."""
 
 
 @dataclass(frozen=True)
@@ -147,7 +148,7 @@ def _list_results(runs: Sequence[Run], series: Sequence[MetricSeries]) -> Iterat
     """States, then figures with intervals where there are any, then the ends of the curves."""
     yield Line(_("State"), [Cell(str(run.get_state_display())) for run in runs])
     yield Line(_("Steps"), [Cell(intcomma(run.step)) for run in runs])
-    yield Line(_("Duration"), [Cell(duration(outcome.measure_seconds(run)) or "–") for run in runs])
+    yield Line(_("Duration"), [Cell("–", seconds=outcome.measure_seconds(run)) for run in runs])
     accuracies = [outcome.describe_accuracies(run.result) for run in runs]
     for label in dict.fromkeys(accuracy.label for each in accuracies for accuracy in each):
         found = [next((one for one in each if one.label == label), None) for each in accuracies]
