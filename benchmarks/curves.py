@@ -50,9 +50,7 @@ ZOOM = """async () => {
     for (let at = 0; at < 20; at += 1) await new Promise(requestAnimationFrame);
   }
 }"""
-READY = (
-    "document.querySelector('[data-charts]')?.dataset.state && document.querySelectorAll('.uplot canvas').length > 3"
-)
+READY = "() => document.querySelector('[data-charts]')?.dataset.state && document.querySelectorAll('.uplot').length > 3"
 
 
 def fill(points: int) -> None:
