@@ -11,7 +11,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 from rest_framework.request import Request
 
-from annotate.models import Comparison, DatasetVersion, Project
+from annotate.models import Project
 from annotate.permissions import get_labeler, require_lead
 from models_registry.permissions import Person, get_admin
 from training.lineage import COMPARISON, DATASET, MODEL, NAMES, RUN, SAMPLING, Generation, Lineage, Node, get_lineage
