@@ -179,7 +179,8 @@ class PlacementForm(PriorityForm):
         )
 
 
-PLACEMENT_FIELDS = tuple(PlacementForm.base_fields)
+PLACEMENT_FIELDS = {name: str(field.initial) for name, field in PlacementForm.base_fields.items()}
+"""Each with what stands in it before anybody typed."""
 
 
 def read_placement(run: Run) -> dict[str, str]:

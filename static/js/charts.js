@@ -71,6 +71,10 @@ class ChartBoard {
     clearTimeout(this.wait);
     const begun = this.root.dataset.state !== undefined;
     if (document.hidden && begun) return; // nobody looks; asked again when the page is shown
+    if (this.root.matches("details:not([open])")) {
+      this.root.ontoggle = () => this.ask();
+      return;
+    }
     let wait = this.interval;
     try {
       const open = [...this.sources.values()].filter((source) => !source.over);

@@ -70,7 +70,7 @@ def test_curves_are_drawn_grow_and_stop_with_the_run(
     expect(page.get_by_role("heading", name="Outcome")).to_be_visible()
     expect(page.get_by_role("link", name="Open the model")).to_be_visible()
     expect(page.locator("#messages")).to_contain_text("Finished")
-    expect(page.locator("[data-charts]")).to_have_attribute("data-state", "over")
+    expect(page.locator("section[data-charts]")).to_have_attribute("data-state", "over")
     asked = count_requests(page)
     page.wait_for_timeout(2600)
     assert asked == []
@@ -133,7 +133,7 @@ def test_new_values_leave_a_zoomed_view_alone(
     page.mouse.down()
     page.mouse.move(area["x"] + area["width"] * 0.4, middle, steps=5)
     page.mouse.up()
-    board = page.locator("[data-charts]")
+    board = page.locator("section[data-charts]")
     expect(board).to_have_attribute("data-view", re.compile(r"\d"))
     zoomed = board.get_attribute("data-view")
     RunMetric.objects.create(run=run, step=100, values={"loss": 0.1, "eval_loss": 0.2})

@@ -47,7 +47,9 @@ def start_preview(request: HttpRequest) -> HttpResponse:
         except LaunchErrors as wrong:
             form.add_errors(wrong.errors)
         else:
-            own = {name: typed[name] for name in KEPT_FIELDS if typed.get(name)}
+            own = {
+                name: typed[name] for name in KEPT_FIELDS if typed.get(name, "") not in ("", PLACEMENT_FIELDS.get(name))
+            }
             if own.get("name") == typed.get("proposed"):
                 own.pop("name", None)
             return redirect(_locate("preview_detail", preview, own))
