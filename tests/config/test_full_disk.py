@@ -27,13 +27,18 @@ only_sqlite = pytest.mark.skipif(connection.vendor != "sqlite", reason="tells SQ
 
 @pytest.fixture
 def full_database(transactional_db: None) -> Iterator[None]:
-    """SQLite may take no further page, which it reports as it reports a full disk."""
+    """SQLite may take no further page, which it reports as it reports a full disk. Pages that tests before have freed
+    are filled, but for a few on which the test's own fixtures find room."""
     with connection.cursor() as cursor:
-        cursor.execute("PRAGMA max_page_count")
-        usual = cursor.fetchone()[0]
+        usual, free, size = (
+            cursor.execute(f"PRAGMA {name}").fetchone()[0] for name in ("max_page_count", "freelist_count", "page_size")
+        )
+        cursor.execute("CREATE TABLE filler (bytes BLOB)")
+        cursor.execute("INSERT INTO filler VALUES (zeroblob(%s))", [max(0, free - 5) * (size - 4)])
         cursor.execute("PRAGMA max_page_count = 1")  # clamped to what there is
         yield
         cursor.execute(f"PRAGMA max_page_count = {usual}")
+        cursor.execute("DROP TABLE filler")
 
 
 @pytest.fixture
