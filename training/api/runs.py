@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from django.conf import settings
@@ -384,21 +385,28 @@ class RunRetryView(_RunMoveView):
     move = "retry"
 
 
+def _change_run(
+    request: Request, pk: int, shape: type[serializers.Serializer[Any]], change: Callable[..., None]
+) -> Response:
+    """The run after a service has changed it to what was asked for."""
+    run = get_object_or_404(selectors.list_runs(), pk=pk)
+    asked = shape(data=request.data)
+    asked.is_valid(raise_exception=True)
+    try:
+        change(run=run, by=get_labeler(request), **asked.validated_data)
+    except services.LaunchErrors as wrong:
+        raise serializers.ValidationError(sort_errors(wrong.errors)) from wrong
+    run.refresh_from_db()
+    return Response(RunSerializer(run).data, status=status.HTTP_202_ACCEPTED)
+
+
 class RunPriorityView(APIView):
     permission_classes = [IsAdmin]
 
     @extend_schema(request=NewPrioritySerializer, responses={202: RunSerializer}, tags=["runs"])
     def post(self, request: Request, pk: int) -> Response:
         """Changes the priority of a run that waits."""
-        run = get_object_or_404(selectors.list_runs(), pk=pk)
-        asked = NewPrioritySerializer(data=request.data)
-        asked.is_valid(raise_exception=True)
-        try:
-            services.change_priority(run=run, by=get_labeler(request), **asked.validated_data)
-        except services.LaunchErrors as wrong:
-            raise serializers.ValidationError(sort_errors(wrong.errors)) from wrong
-        run.refresh_from_db()
-        return Response(RunSerializer(run).data, status=status.HTTP_202_ACCEPTED)
+        return _change_run(request, pk, NewPrioritySerializer, services.change_priority)
 
 
 class RunFollowView(APIView):
@@ -425,15 +433,7 @@ class RunLimitsView(APIView):
     @extend_schema(request=LimitsSerializer, responses={202: RunSerializer}, tags=["runs"])
     def post(self, request: Request, pk: int) -> Response:
         """Changes the limits of a run that was launched; what they paused can then be resumed."""
-        run = get_object_or_404(selectors.list_runs(), pk=pk)
-        asked = LimitsSerializer(data=request.data)
-        asked.is_valid(raise_exception=True)
-        try:
-            services.change_limits(run=run, by=get_labeler(request), **asked.validated_data)
-        except services.LaunchErrors as wrong:
-            raise serializers.ValidationError(sort_errors(wrong.errors)) from wrong
-        run.refresh_from_db()
-        return Response(RunSerializer(run).data, status=status.HTTP_202_ACCEPTED)
+        return _change_run(request, pk, LimitsSerializer, services.change_limits)
 
 
 class RunUsageView(APIView):
