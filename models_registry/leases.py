@@ -49,6 +49,10 @@ class LeaseLost(Exception):
     """The row is not this owner's any more; nothing more may be written for it."""
 
 
+class DatabaseLost(Exception):
+    """The database did not answer for most of a lease, so this attempt had to end; no fault of the work."""
+
+
 class WorkCancelled(Exception):
     """A person asked for an end."""
 
@@ -372,30 +376,33 @@ def reconcile(*, resend_after: timedelta | None = None) -> None:
 
 
 _watched: dict[LeasedWork, tuple[tuple[int, Any], float]] = {}
-"""Running rows: epoch and lease as last seen here, and since when by this process's steady clock."""
-_BEATS_MISSED = 2
+"""Running rows: epoch and lease as last seen here, and for how many seconds of this process's steady clock."""
+_looked_at: dict[type[LeasedWork], float] = {}
+_BEATS_MISSED, _LOOKS_MISSED = 2, 2
 
 
 def _list_abandoned(model: type[LeasedWork]) -> list[LeasedWork]:
     """Running rows whose lease is over and has not moved for two heartbeats, or has not moved for a whole lease.
 
     The database's clock alone does not decide: it may be set while work runs, and SQLite's is that of whoever asks. A
-    living owner moves its lease with every heartbeat, whatever the time is.
+    living owner moves its lease with every heartbeat, whatever the time is. While the database was away none could: of
+    the time between two looks, only so much counts as usually passes.
     """
     over = Case(When(lease_until__lt=Now(), then=True), default=False, output_field=BooleanField())
     rows = model._default_manager.filter(state=WorkState.RUNNING).defer("log_tail").annotate(lease_is_over=over)
     running, now = list(rows), time.monotonic()
+    passed = min(now - _looked_at.get(model, now), _LOOKS_MISSED * settings.RECONCILE_SECONDS)
+    _looked_at[model] = now
     before = {work: seen for work, seen in _watched.items() if isinstance(work, model)}
     for work in before:
         del _watched[work]
     abandoned: list[LeasedWork] = []
     for work in running:
         lease = (work.epoch, work.lease_until)
-        seen, since = before.get(work, (None, now))
-        since = since if seen == lease else now
-        _watched[work] = (lease, since)
-        beats = settings.HEARTBEAT_SECONDS * _BEATS_MISSED if work.lease_is_over else settings.LEASE_SECONDS
-        if now - since >= beats:
+        seen, seconds = before.get(work, (None, 0.0))
+        seconds = seconds + passed if seen == lease else 0.0
+        _watched[work] = (lease, seconds)
+        if seconds >= (settings.HEARTBEAT_SECONDS * _BEATS_MISSED if work.lease_is_over else settings.LEASE_SECONDS):
             abandoned.append(work)
     return abandoned
 

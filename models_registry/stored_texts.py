@@ -73,6 +73,7 @@ TEXTS = (
     gettext_noop("The object store does not answer; trying again"),
     gettext_noop("The worker was lost."),
     gettext_noop("The worker was shut down; waiting for another."),
+    gettext_noop("The database did not answer; waiting to go on."),
     gettext_noop("The program stopped by itself."),
     gettext_noop("The program ended with exit code %(code)d before it was done."),
     gettext_noop("The program was ended by signal %(signal)s before it was done."),

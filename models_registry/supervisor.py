@@ -28,7 +28,7 @@ from django.db import DatabaseError, InterfaceError, connection, transaction
 from models_registry import leases
 from models_registry.draining import is_draining
 from models_registry.inference.program import EXIT_DISK_FULL
-from models_registry.leases import LeaseLost, WorkCancelled, WorkCrashed, WorkDrained, WorkFailed, WorkPaused
+from models_registry.leases import DatabaseLost, WorkCancelled, WorkCrashed, WorkDrained, WorkFailed, WorkPaused
 from models_registry.program_folder import ProgramFolder, Status
 from models_registry.slots import Slot
 from models_registry.usage import Meter, Usage, count_memory_kills
@@ -46,6 +46,7 @@ SILENT_SHARE, DEAD_SHARE = 75 / 120, 100 / 120
 CANCEL_GRACE_S, DRAIN_GRACE_S, TERM_GRACE_S = 30.0, 120.0, 5.0
 
 DRAIN, PAUSE, LIMIT = "The worker is shutting down", "Paused", "A limit is reached"
+AWAY = "The database does not answer"
 
 _PR_SET_PDEATHSIG = 1
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -91,7 +92,7 @@ class Supervisor:
     def run(self, job: ProgramJob, folder: Path) -> dict[str, Any]:
         """Runs the program to its end and returns its result.json.
 
-        Raises WorkFailed, WorkCancelled, WorkPaused, WorkDrained, WorkCrashed or LeaseLost.
+        Raises WorkFailed, WorkCancelled, WorkPaused, WorkDrained, WorkCrashed, DatabaseLost or LeaseLost.
         """
         files = ProgramFolder(folder)
         files.prepare(job.config)
@@ -108,12 +109,14 @@ class Supervisor:
                 wait_briefly(process)
         finally:
             kill_group(process)
+        if self._is_cut_off():  # then the program left by itself
+            self._stop_reason = self._stop_reason or AWAY
         self._insist_on_last_word(files, job)
         return self._judge_end(process, files, out_of_memory=count_memory_kills() > memory_kills)
 
     def _tick(self, process: subprocess.Popen[bytes], files: ProgramFolder, job: ProgramJob) -> None:
         if self._silence() > settings.LEASE_SECONDS * DEAD_SHARE:
-            raise LeaseLost(f"{self.work}: the database did not answer in time")
+            raise DatabaseLost
         try:
             if self._is_due(files):
                 self._renew(files, job)
@@ -131,13 +134,16 @@ class Supervisor:
             self._ask_to_stop(PAUSE, files, grace=DRAIN_GRACE_S)
         elif self._blocked:
             self._ask_to_stop(LIMIT, files, grace=DRAIN_GRACE_S)
-        elif self._silence() > settings.LEASE_SECONDS * SILENT_SHARE:
-            self._ask_to_stop("The database does not answer", files, grace=CANCEL_GRACE_S)
+        elif self._is_cut_off():
+            self._ask_to_stop(AWAY, files, grace=CANCEL_GRACE_S)
         self._press(process)
         files.trim_log()
 
     def _silence(self) -> float:
         return read_clock() - self._renewed_at
+
+    def _is_cut_off(self) -> bool:
+        return self._silence() > settings.LEASE_SECONDS * SILENT_SHARE
 
     def _is_due(self, files: ProgramFolder) -> bool:
         if self._silence() > settings.HEARTBEAT_SECONDS:
@@ -182,7 +188,7 @@ class Supervisor:
             except (DatabaseError, InterfaceError) as error:
                 connection.close()
                 if self._silence() > settings.LEASE_SECONDS:
-                    raise LeaseLost(f"{self.work}: {error}") from error
+                    raise DatabaseLost from error
                 time.sleep(POLL_S)
 
     def _ask_to_stop(self, reason: str, files: ProgramFolder, *, grace: float) -> None:
@@ -213,6 +219,8 @@ class Supervisor:
             raise WorkFailed("disk_full", "The disk is full. Free some space, then resume the run.")
         if self._stop_reason == DRAIN:
             raise WorkDrained
+        if self._stop_reason == AWAY:
+            raise DatabaseLost
         if self.work.cancel_requested:
             raise WorkCancelled
         if self.work.pause_requested:

@@ -29,6 +29,7 @@ from models_registry.draining import is_draining, start_draining, stop_draining
 from models_registry.hints import TASK_NAME
 from models_registry.leases import (
     HANDLERS,
+    DatabaseLost,
     LeaseLost,
     WorkCancelled,
     WorkCrashed,
@@ -48,6 +49,7 @@ log = logging.getLogger(__name__)
 
 _leaving, _gone = threading.Event(), threading.Event()
 _rounds: list[threading.Thread] = []
+_AWAY_AT_MOST_S = 3600.0
 _GOODBYE_S = 5.0
 """How long a worker that leaves waits for the database to take note of it."""
 
@@ -101,6 +103,8 @@ def _run_handler(work: LeasedWork, slot: Slot) -> Callable[[], None]:
     except LeaseLost as error:
         log.warning("The lease was lost: %s", error)
         return lambda: None
+    except DatabaseLost:
+        return partial(leases.requeue, work, "The database did not answer; waiting to go on.")
     except WorkCancelled:
         return partial(leases.cancel, work)
     except WorkPaused as error:
@@ -127,13 +131,17 @@ def _require_over(work: LeasedWork) -> None:
 
 
 def _insist(write: Callable[[], None]) -> None:
-    """Tries again while the database is away, until the lease is over and the row is the reconciler's anyway."""
+    """Tries again while the database is away, however long: what its owner files itself is no crash of the work.
+
+    What the database refuses is tried until the lease is over and the row is the reconciler's.
+    """
     deadline = time.monotonic() + settings.LEASE_SECONDS
     while True:
         try:
             return write()
         except (DatabaseError, InterfaceError) as error:
-            if time.monotonic() > deadline:
+            is_away = isinstance(error, OperationalError | InterfaceError) and not is_draining()
+            if time.monotonic() > deadline + (_AWAY_AT_MOST_S if is_away else 0):
                 raise LeaseLost(str(error)) from error
             log.warning("The end of the work could not be filed, trying again: %s", error)
             connection.close()

@@ -235,11 +235,25 @@ class TestReconcile:
         ModelImport.objects.filter(pk=claimed.pk).update(lease_until=Now() + timedelta(hours=1))
         now = 1000.0
         monkeypatch.setattr("models_registry.leases.time.monotonic", lambda: now)
+        for _look in range(settings.LEASE_SECONDS // settings.RECONCILE_SECONDS):
+            leases.reconcile()
+            assert read(claimed).state == "running"
+            now += settings.RECONCILE_SECONDS
         leases.reconcile()
-        now += settings.LEASE_SECONDS - 1
+        assert read(claimed).state == "queued"
+
+    def test_an_owner_has_time_to_speak_when_the_database_is_back(
+        self, claimed: ModelImport, settings: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        settings.HEARTBEAT_SECONDS, now = 20, 1000.0
+        monkeypatch.setattr("models_registry.leases.time.monotonic", lambda: now)
+        leases.reconcile()
+        let_expire(claimed)
+        leases.reconcile()
+        now += 10 * settings.LEASE_SECONDS  # nobody could look meanwhile
         leases.reconcile()
         assert read(claimed).state == "running"
-        now += 1
+        now += settings.RECONCILE_SECONDS
         leases.reconcile()
         assert read(claimed).state == "queued"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -133,22 +134,36 @@ def test_draining_worker_takes_nothing_new(make_work: MakeWork, set_handler: Set
     assert work.state == "queued"
 
 
+@pytest.mark.parametrize(
+    ("error", "move", "state"),
+    [(leases.WorkFailed("bad_data", "Line 3."), "fail", "failed"), (leases.DatabaseLost(), "requeue", "queued")],
+)
 def test_end_is_filed_when_the_database_comes_back(
-    make_work: MakeWork, set_handler: SetHandler, monkeypatch: pytest.MonkeyPatch
+    make_work: MakeWork,
+    set_handler: SetHandler,
+    monkeypatch: pytest.MonkeyPatch,
+    error: Exception,
+    move: str,
+    state: str,
 ) -> None:
-    work = make_work()
-    set_handler(raise_error(leases.WorkFailed("bad_data", "Line 3 holds no pair.")))
-    fail, tries = leases.fail, []
+    """Long after the lease was over, by an owner whom nobody has replaced."""
+    work, now = make_work(), 0.0
+    set_handler(raise_error(error))
+    file, tries = getattr(leases, move), []
 
     def fail_at_first(*args: Any) -> None:
         tries.append(args)
-        if len(tries) < 3:
+        if len(tries) < 300:
             raise OperationalError("restarting")
-        fail(*args)
+        file(*args)
 
-    monkeypatch.setattr(leases, "fail", fail_at_first)
+    def sleep(seconds: float) -> None:
+        nonlocal now
+        now += seconds
+
+    monkeypatch.setattr(leases, move, fail_at_first)
     monkeypatch.setattr("models_registry.tasks.connection.close", lambda: None)
-    monkeypatch.setattr("models_registry.tasks.time.sleep", lambda _seconds: None)
+    monkeypatch.setattr("models_registry.tasks.time", SimpleNamespace(sleep=sleep, monotonic=lambda: now))
     tasks.run_next("gpu")
     work.refresh_from_db()
-    assert work.state == "failed"
+    assert (work.state, work.crashes) == (state, 0)

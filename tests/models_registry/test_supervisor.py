@@ -192,9 +192,26 @@ def test_database_that_stays_away_ends_the_program_before_the_lease_is_over(
 
     monkeypatch.setattr(leases, "extend", fail_after_first)
     monkeypatch.setattr(leases, "look", fail_after_first)
-    with pytest.raises(leases.LeaseLost):
+    with pytest.raises(leases.DatabaseLost):
         supervise("defy")
     assert 1.5 < time.monotonic() - calls[0] < 4
+
+
+def test_program_that_saves_and_leaves_for_want_of_the_database_has_not_crashed(
+    supervise: Supervise, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.LEASE_SECONDS = 4
+    extend, began = leases.extend, time.monotonic()
+
+    def fail_for_a_while(*args: Any, **kwargs: Any) -> bool:
+        if 1 < time.monotonic() - began < 3:
+            raise OperationalError("the database is away")
+        return extend(*args, **kwargs)
+
+    monkeypatch.setattr(leases, "extend", fail_for_a_while)
+    monkeypatch.setattr(supervisor, "SILENT_SHARE", 0.25)
+    with pytest.raises(leases.DatabaseLost):
+        supervise("wait")
 
 
 def test_draining_worker_lets_the_program_save(supervise: Supervise) -> None:
