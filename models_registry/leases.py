@@ -118,7 +118,7 @@ MOST_CALLED = 20
 
 LISTENERS: list[Callable[[LeasedWork, str], None]] = []
 """Called inside the transaction of a move that nobody asked for: finished, failed, paused (by something that stands in
-its way), lost (with its worker)."""
+its way), lost (with its worker), odd (it goes on, and looks wrong)."""
 
 
 @dataclass(frozen=True)
@@ -275,14 +275,14 @@ def look(work: LeasedWork) -> bool:
 def finish(work: LeasedWork, **values: Any) -> None:
     """Raises LeaseLost, which takes the surrounding transaction back. ``values`` are further fields of the row."""
     _write(work, **_ended(WorkState.FINISHED), **values)
-    _tell(work, "finished")
+    tell(work, "finished")
 
 
 @transaction.atomic
 def fail(work: LeasedWork, code: str, text: str) -> None:
     """Ends the work with a cause in words. Raises LeaseLost."""
     _write(work, **_ended(WorkState.FAILED), cause_code=code[:50], cause=clean_text(text), message="")
-    _tell(work, "failed", code)
+    tell(work, "failed", code)
 
 
 @transaction.atomic
@@ -296,7 +296,7 @@ def pause(work: LeasedWork, code: str = "", text: str = "") -> None:
     """Ends this attempt; a person lets the next one begin. ``code`` and ``text`` say what stopped it. LeaseLost."""
     _write(work, **_paused(), cause_code=code[:50], cause=clean_text(text), message="")
     if code:
-        _tell(work, "paused", code)
+        tell(work, "paused", code)
 
 
 @transaction.atomic
@@ -441,14 +441,15 @@ def _after_crash(work: LeasedWork, rows: QuerySet[Any], text: str, *, lost: bool
         moved = rows.update(**_waiting(), crashes=F("crashes") + 1, message=clean_text(text)[:_MAX_MESSAGE])
         transaction.on_commit(partial(send_hint, work.queue))
     if moved and code:
-        _tell(work, "failed", code)
+        tell(work, "failed", code)
     elif moved and lost and not work.cancel_requested and not work.pause_requested:
-        _tell(work, "lost")
+        tell(work, "lost")
     if not moved and not lost:
         raise LeaseLost(str(work))
 
 
-def _tell(work: LeasedWork, move: str, code: str = "") -> None:
+def tell(work: LeasedWork, move: str, code: str = "") -> None:
+    """Within the transaction of what happened; ``code`` is that of its cause."""
     work.cause_code = code
     for listen in LISTENERS:
         listen(work, move)

@@ -182,6 +182,7 @@ class Topic(models.TextChoices):
     RUN_FINISHED = "run_finished", _("A run has finished")
     RUN_FAILED = "run_failed", _("A run has failed")
     RUN_PAUSED = "run_paused", _("A run was paused by a limit or a full disk")
+    RUN_ODD = "run_odd", _("A run's curves look wrong")
     WORKER_LOST = "worker_lost", _("A worker was lost with a run")
     IMPORT_FAILED = "import_failed", _("An import has failed")
     DATASET_FAILED = "dataset_failed", _("A dataset version has failed")

@@ -26,6 +26,7 @@ TOPICS = {
     ("run", "failed"): Topic.RUN_FAILED,
     ("run", "paused"): Topic.RUN_PAUSED,
     ("run", "lost"): Topic.WORKER_LOST,
+    ("run", "odd"): Topic.RUN_ODD,
     ("import", "failed"): Topic.IMPORT_FAILED,
     ("datasetversion", "failed"): Topic.DATASET_FAILED,
 }
@@ -38,8 +39,8 @@ def note_move(work: LeasedWork, move: str) -> None:
     """Tells who launched the work and who follows it, each as they like."""
     kind = work._meta.model_name or ""
     topic = TOPICS.get((kind, move))
-    if topic is None:
-        return
+    if topic is None or (topic == Topic.RUN_ODD and _was_told(topic, kind, work)):
+        return  # shapes come and go; one word of it is enough
     people = list_readers(kind, work)
     channels = {row.user_id: row.channels for row in NoticeSettings.objects.filter(user__in=people)}
     notices = []
@@ -55,13 +56,17 @@ def note_move(work: LeasedWork, move: str) -> None:
                 kind=kind,
                 number=work.pk,
                 name=str(work)[:200],
-                cause_code=work.cause_code if move in ("failed", "paused") else "",
+                cause_code=work.cause_code if move in ("failed", "paused", "odd") else "",
                 mail_due_at=Now() if by_mail else None,
             )
         )
     Notice.objects.bulk_create(notices)
     if any(notice.mail_due_at for notice in notices):
         transaction.on_commit(partial(send_hint, MAIL_QUEUE))
+
+
+def _was_told(topic: str, kind: str, work: LeasedWork) -> bool:
+    return Notice.objects.filter(topic=topic, kind=kind, number=work.pk).exists()
 
 
 def list_readers(kind: str, work: LeasedWork) -> list[User]:
@@ -116,6 +121,7 @@ def say(notice: Notice) -> str:
         Topic.RUN_FAILED: _("The run %(name)s has failed."),
         Topic.RUN_PAUSED: _("The run %(name)s was paused; it waits for you."),
         Topic.WORKER_LOST: _("A worker was lost with the run %(name)s; another takes it up."),
+        Topic.RUN_ODD: _("The run %(name)s looks wrong."),
         Topic.IMPORT_FAILED: _("The import %(name)s has failed."),
         Topic.DATASET_FAILED: _("The dataset version %(name)s has failed."),
     }

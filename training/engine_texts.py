@@ -8,6 +8,9 @@ from __future__ import annotations
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import gettext_noop
 
+SHAPE_CAUSE = "shape_"
+"""Before the code of a bad shape (shapes.py), where a notice names it as its cause."""
+
 CAUSES = {
     "disk_limit": _("The run's files have reached its limit."),
     "hour_limit": _("The run has trained for as long as its limit allows."),
@@ -15,6 +18,16 @@ CAUSES = {
     "nan_loss": _("The training diverged: loss or gradient is no finite number."),
     "no_data": _("No pair is left to train on."),
     "no_tracker": _("The tracker is not installed where the run was worked."),
+    SHAPE_CAUSE + "not_finite": _("The loss is no number"),
+    SHAPE_CAUSE + "chance": _("The accuracy stays at chance"),
+    SHAPE_CAUSE + "inverted": _("The rejected responses win"),
+    SHAPE_CAUSE + "distance": _("The model runs away from its reference"),
+    SHAPE_CAUSE + "fall": _("Chosen and rejected responses both become unlikely"),
+    SHAPE_CAUSE + "spike": _("The loss jumped"),
+    SHAPE_CAUSE + "gradient": _("The gradient jumped"),
+    SHAPE_CAUSE + "flat": _("The loss does not fall"),
+    SHAPE_CAUSE + "overfit": _("The held-out loss rises"),
+    SHAPE_CAUSE + "length": _("Rewards follow length"),
 }
 
 REASONS = (

@@ -34,6 +34,7 @@ from training.checkpoints import free_store, list_checkpoints, list_resumable, m
 from training.curve_levels import file_metrics
 from training.engine.config import ConfigErrors, TrainingConfig
 from training.engine.recipes import RECIPES, fill_in
+from training.engine_texts import SHAPE_CAUSE
 from training.limits import check_limits, file_usage, say_reached
 from training.models import Method, Priority, Run, TokenPreview
 from training.placing import USUAL, Placement, list_priority_errors
@@ -282,8 +283,11 @@ def watch_metrics(work: Run, lines: list[dict[str, Any]]) -> None:
     found = [asdict(finding) for finding in find_bad_shapes(get_metric_series(run=work), setting)]
     kept = [alert for alert in work.alerts if alert["code"] == "not_finite"] or lost[:1]
     if work.alerts != kept + found:
+        were_none = not work.alerts
         work.alerts = kept + found
         Run.objects.filter(pk=work.pk).update(alerts=work.alerts)
+        if were_none and work.alerts:  # what comes and goes later is on the page
+            leases.tell(work, "odd", SHAPE_CAUSE + work.alerts[0]["code"])
 
 
 def build_launch_command(own: Path | None = None, *, processes: int = 1) -> list[str]:

@@ -6,7 +6,7 @@
 Each set-up is a house of its own in a folder of its own: the web server and workers as ``manage.py serve`` starts
 them, with SQLite and the broker of files, or with a PostgreSQL and a Redis or RabbitMQ that are started for it and
 killed. The lease is 10 s in place of 120. Runs train a tiny model with the real engine. Needs Debian's postgresql,
-redis-server, rabbitmq-server and faketime, and root for the disk that fills.
+redis-server, rabbitmq-server and gcc, and root for the disk that fills.
 """
 
 from __future__ import annotations

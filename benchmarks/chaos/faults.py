@@ -74,11 +74,10 @@ def freeze_machine(conductor: Conductor, run: Run, draw: random.Random) -> None:
 def freeze_trainer(conductor: Conductor, run: Run, draw: random.Random) -> None:
     """SIGSTOP of the trainer alone for longer than the lease: its supervisor lives, so it goes on where it stood."""
     if there := _wait_for_training(conductor, run, draw):
-        with conductor.one_frozen:
-            _signal(there.pids, signal.SIGSTOP)
-            time.sleep(settings.LEASE_SECONDS + 2)
-            conductor.mark(run, "trainer stopped, its supervisor alive", time.monotonic(), there.epoch)
-            _signal(there.pids, signal.SIGCONT)
+        _signal(there.pids, signal.SIGSTOP)
+        time.sleep(settings.LEASE_SECONDS + 2)
+        conductor.mark(run, "trainer stopped, its supervisor alive", time.monotonic(), there.epoch)
+        _signal(there.pids, signal.SIGCONT)
 
 
 # -- Disk -------------------------------------------------------------------------------------------------------------
@@ -89,7 +88,7 @@ def truncate_checkpoint(conductor: Conductor, run: Run, draw: random.Random) -> 
     step = draw.randrange(2 * SAVE_EVERY + 1, STEPS - 1)
     if not (there := _find(conductor, run, conductor.wait_for_step(run, step))):
         return
-    _signal(there.pids, signal.SIGSTOP)  # else it might save one more while we cut
+    _signal(there.pids[-1:], signal.SIGSTOP)  # else it might save one more while we cut
     checkpoints = sorted(run.folder.glob("attempt-*/checkpoints/step-*"), key=lambda path: path.name)
     everything = draw.random() < 0.25
     for checkpoint in checkpoints if everything else checkpoints[-1:]:
@@ -287,18 +286,17 @@ def _kill(conductor: Conductor, run: Run, name: str, there: There, pid: int) -> 
 
 
 def _freeze(conductor: Conductor, run: Run, name: str, there: There, pids: list[int]) -> None:
-    with conductor.one_frozen:
-        mark = conductor.mark(run, name, time.monotonic(), there.epoch)
-        _signal(pids, signal.SIGSTOP)
-        deadline = time.monotonic() + THAW_AT_MOST_S
+    mark = conductor.mark(run, name, time.monotonic(), there.epoch)
+    _signal(pids, signal.SIGSTOP)
+    deadline = time.monotonic() + THAW_AT_MOST_S
 
-        def goes_on() -> bool:
-            stepped = any(event.epoch > there.epoch and event.what == "step" for event in conductor.trace(run))
-            return stepped or time.monotonic() > deadline
+    def goes_on() -> bool:
+        stepped = any(event.epoch > there.epoch and event.what == "step" for event in conductor.trace(run))
+        return stepped or conductor.look(run).is_over or time.monotonic() > deadline
 
-        conductor.wait_for(goes_on, "another attempt")
-        mark.seen["thawed_s"] = time.monotonic() - mark.at
-        _signal(pids, signal.SIGCONT)
+    conductor.wait_for(goes_on, "another attempt")
+    mark.seen["thawed_s"] = time.monotonic() - mark.at
+    _signal(pids, signal.SIGCONT)
 
 
 def _signal(pids: list[int], number: signal.Signals) -> None:
@@ -340,6 +338,7 @@ ON_RUNS: dict[str, tuple[Fault, int]] = {
     "drain": (drain, 3),
 }
 """How many runs of each set-up, out of programme.FULL."""
+FREEZES: list[Fault] = [freeze_supervisor, freeze_machine, freeze_trainer]
 KILLS: list[Fault] = [kill_worker, kill_supervisor, kill_trainer, kill_launcher, freeze_machine]
 
 HouseFault = Callable[[Conductor, list[Run], random.Random, Callable[[], Run]], None]

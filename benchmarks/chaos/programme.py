@@ -6,6 +6,7 @@ import math
 import sys
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import asdict
 from functools import partial
 from typing import Any
@@ -14,13 +15,13 @@ from django.db import connection
 
 from benchmarks.chaos.audit import Outcome, audit_run, read_outcome
 from benchmarks.chaos.conductor import METHODS, Conductor, Mark
-from benchmarks.chaos.faults import KILLS, ON_HOUSES, ON_RUNS, Fault, HouseFault
+from benchmarks.chaos.faults import FREEZES, KILLS, ON_HOUSES, ON_RUNS, Fault, HouseFault
 from benchmarks.chaos.traces import measure_recovery
 from training.models import Run
 
 FULL = 70
 """Runs for which ON_RUNS and the other numbers here are made."""
-STORMS, HOUSE_ROUNDS, CLOCKS = 2, 1, ("+1h", "-1h")
+STORMS, HOUSE_ROUNDS, CLOCKS = 2, 1, (3600, -3600)
 
 Job = Callable[[], None]
 
@@ -78,12 +79,14 @@ def storm(conductor: Conductor, number: int) -> None:
 
 def happen(conductor: Conductor, name: str, number: int, faults: list[Fault]) -> None:
     draw = conductor.draw(name)
-    run = conductor.launch(name, METHODS[number % len(METHODS)])
-    for fault in faults:
-        fault(conductor, run, draw)
-        if len(faults) > 1:
-            wait_until_taken_up(conductor, run)
-    ended = conductor.wait_for_end(run)
+    freezes = any(fault in FREEZES for fault in faults)
+    with conductor.one_frozen if freezes else nullcontext():
+        run = conductor.launch(name, METHODS[number % len(METHODS)])
+        for fault in faults:
+            fault(conductor, run, draw)
+            if len(faults) > 1:
+                wait_until_taken_up(conductor, run)
+        ended = conductor.wait_for_end(run)
     say(f"{name}: {ended.state} in attempt {ended.epoch}")
 
 
@@ -118,11 +121,11 @@ def disturb_all(conductor: Conductor, fault: HouseFault, number: int, lanes: int
     say(f"{name}: done")
 
 
-def move_clock(conductor: Conductor, by: str, lanes: int) -> None:
+def move_clock(conductor: Conductor, by_s: int, lanes: int) -> None:
     """One worker's clock is off; runs are trained beside it and by it, and one of its trainers is killed."""
-    wrong = conductor.house.workers[0]
+    wrong, by = conductor.house.workers[0], f"{by_s // 3600:+d} h"
     before = wrong.process
-    conductor.house.move_clock(wrong, by)
+    conductor.house.move_clock(wrong, by_s)
     conductor.wait_for(lambda: wrong.process is not before, "the worker with the wrong clock")
     jobs: list[Job] = []
     for number in range(lanes):
@@ -131,7 +134,7 @@ def move_clock(conductor: Conductor, by: str, lanes: int) -> None:
     say(f"clock {by}: beside it done")
     happen(conductor, f"clock {by}, trainer killed", 0, [ON_RUNS["kill_trainer"][0]])
     happen(conductor, f"clock {by}, worker killed", 1, [ON_RUNS["kill_worker"][0]])
-    conductor.house.move_clock(wrong, "")
+    conductor.house.move_clock(wrong, 0)
 
 
 def run_beside(conductor: Conductor, by: str, number: int) -> None:

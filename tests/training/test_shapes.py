@@ -12,7 +12,9 @@ from django.contrib.auth.models import User
 from django.test import Client
 from django.urls import reverse
 
+from models_registry.models import Notice
 from training import services
+from training.engine_texts import CAUSES, SHAPE_CAUSE
 from training.models import Run
 from training.selectors import MetricSeries
 from training.shapes import Setting, find_bad_shapes
@@ -115,12 +117,16 @@ def test_a_worker_keeps_them_with_the_run_and_the_pages_say_them(launch: Launch,
         for at, step in enumerate(curves.steps)
     ]
     services.watch_metrics(run, lines)
+    run.alerts = []  # they went away
     services.watch_metrics(run, [{"step": STEPS + 1, "loss": None}])
+    told = Notice.objects.get(user=admin, topic="run_odd")  # once
     run.refresh_from_db()
     assert {alert["code"] for alert in run.alerts} >= {"inverted", "not_finite"}
     client = sign_in(admin)
     page = client.get(reverse("run_detail", args=[run.pk])).content.decode()
     assert "The rejected responses win" in page and "Chosen and rejected may be swapped" in page
+    page = client.get(reverse("notice_list")).content.decode()
+    assert f"{run.name} looks wrong" in page and str(CAUSES[told.cause_code]) in page
     assert "The loss is no number" in client.get(reverse("run_list"), {"alerts": "on"}).content.decode()
     assert client.get(f"/api/v1/runs/{run.pk}/").json()["alerts"][0]["code"] == "not_finite"
     Run.objects.filter(pk=run.pk).update(alerts=[{"code": "of another release"}, "odd"])
@@ -129,3 +135,4 @@ def test_a_worker_keeps_them_with_the_run_and_the_pages_say_them(launch: Launch,
 
 def test_every_finding_has_words() -> None:
     assert set(_list_words()) == {*BAD, "not_finite"}
+    assert {SHAPE_CAUSE + code for code in _list_words()} < set(CAUSES)
