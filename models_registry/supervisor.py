@@ -18,7 +18,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +64,7 @@ class ProgramJob:
     that renews the lease. ``find_progress`` gives a number that grows when something lasting (a checkpoint) was made:
     from then on crashes count anew. ``on_usage`` gets what was used, in the same transaction; a (code, text) from it
     lets the program save and leave, and pauses the work with this cause. ``online`` programs may use the network.
+    ``env`` is what their environment has beyond the worker's.
     """
 
     command: list[str]
@@ -73,6 +74,7 @@ class ProgramJob:
     find_progress: Callable[[], int] = lambda: 0
     on_usage: Callable[[Usage], tuple[str, str] | None] = lambda _usage: None
     online: bool = False
+    env: dict[str, str] = field(default_factory=dict)
 
 
 class Supervisor:
@@ -265,7 +267,7 @@ def start_program(job: ProgramJob, files: ProgramFolder, *, slot: Slot) -> subpr
         return subprocess.Popen(
             [sys.executable, *job.command, str(files.path)],
             cwd=files.path,
-            env=build_environment(online=job.online),
+            env=build_environment(online=job.online) | job.env,
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,

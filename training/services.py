@@ -219,8 +219,9 @@ def train_model(work: Run, supervisor: Supervisor) -> None:
     }
     several = describe_launch(work.gpus, work.sharding) if work.gpus > 1 else None
     job = ProgramJob(
-        build_launch_command(work.attempt_folder / LAUNCH_FILE if several else None, processes=max(1, work.gpus)),
+        build_launch_command(work.attempt_folder / LAUNCH_FILE if several else None),
         config,
+        env=describe_surroundings(max(1, work.gpus)),
         write_inputs=lambda folder: write_launch(folder, several),
         on_metrics=partial(watch_metrics, work),
         find_progress=lambda: max([0, *(step for _epoch, step in list_checkpoints(work))]),
@@ -290,23 +291,24 @@ def watch_metrics(work: Run, lines: list[dict[str, Any]]) -> None:
             leases.tell(work, "odd", SHAPE_CAUSE + work.alerts[0]["code"])
 
 
-def build_launch_command(own: Path | None = None, *, processes: int = 1) -> list[str]:
-    """Arguments for Python that start the engine through accelerate.
+def build_launch_command(own: Path | None = None) -> list[str]:
+    """Arguments for Python that start the engine: by itself, or as several processes by accelerate's launcher.
 
     ``own`` is a configuration made for the run; see accelerate_config.py. Else ACCELERATE_CONFIG may name one, by its
     path or as accelerate-fsdp.yaml, which lies beside this file; that one then says which devices are used and by how
     many processes.
     """
+    engine = ["-m", "training.engine.run"]
     chosen = os.environ.get("ACCELERATE_CONFIG")
-    config = own or Path(__file__).parent / (chosen or "accelerate.yaml")
-    device = [] if own or chosen or _has_gpu() else ["--cpu"]
-    # Under a configuration file accelerate would set one thread, whatever the machine has.
-    threads = [
-        "--num_cpu_threads_per_process",
-        os.environ.get("OMP_NUM_THREADS") or str(max(1, _count_cores() // processes)),
-    ]
-    launcher = ["-m", "training.engine.launch", "--config_file", str(config), *device, *threads]
-    return [*launcher, "-m", "training.engine.run"]
+    config = own or (Path(__file__).parent / chosen if chosen else None)
+    return ["-m", "training.engine.launch", "--config_file", str(config), *engine] if config else engine
+
+
+def describe_surroundings(processes: int) -> dict[str, str]:
+    """What the engine finds in its environment: threads for each of so many processes, and no device but the CPU's."""
+    threads = os.environ.get("OMP_NUM_THREADS") or str(max(1, _count_cores() // processes))
+    device = {} if _has_gpu() or processes > 1 or "ACCELERATE_CONFIG" in os.environ else {"ACCELERATE_USE_CPU": "true"}
+    return {"OMP_NUM_THREADS": threads} | device
 
 
 def _count_cores() -> int:

@@ -49,13 +49,7 @@ def kill_supervisor(conductor: Conductor, run: Run, draw: random.Random) -> None
 def kill_trainer(conductor: Conductor, run: Run, draw: random.Random) -> None:
     """kill -9 of the process that trains, as the kernel does where memory runs out."""
     if there := _wait_for_moment(conductor, run, draw):
-        _kill(conductor, run, "trainer killed", there, there.pids[-1])
-
-
-def kill_launcher(conductor: Conductor, run: Run, draw: random.Random) -> None:
-    """kill -9 of accelerate's launcher, between supervisor and trainer."""
-    if there := _wait_for_moment(conductor, run, draw):
-        _kill(conductor, run, "launcher killed", there, there.pids[0])
+        _kill(conductor, run, "trainer killed", there, there.trainer)
 
 
 def freeze_supervisor(conductor: Conductor, run: Run, draw: random.Random) -> None:
@@ -65,19 +59,19 @@ def freeze_supervisor(conductor: Conductor, run: Run, draw: random.Random) -> No
 
 
 def freeze_machine(conductor: Conductor, run: Run, draw: random.Random) -> None:
-    """SIGSTOP of worker, pool process, launcher and trainer at once, as where a virtual machine is paused."""
+    """SIGSTOP of worker, pool process and trainer at once, as where a virtual machine is paused."""
     if there := _wait_for_training(conductor, run, draw):
-        pids = [there.worker.pid, there.supervisor, *there.pids]
+        pids = [there.worker.pid, there.supervisor, there.trainer]
         _freeze(conductor, run, "worker and trainer stopped past the lease", there, pids)
 
 
 def freeze_trainer(conductor: Conductor, run: Run, draw: random.Random) -> None:
     """SIGSTOP of the trainer alone for longer than the lease: its supervisor lives, so it goes on where it stood."""
     if there := _wait_for_training(conductor, run, draw):
-        _signal(there.pids, signal.SIGSTOP)
+        _signal([there.trainer], signal.SIGSTOP)
         time.sleep(settings.LEASE_SECONDS + 2)
         conductor.mark(run, "trainer stopped, its supervisor alive", time.monotonic(), there.epoch)
-        _signal(there.pids, signal.SIGCONT)
+        _signal([there.trainer], signal.SIGCONT)
 
 
 # -- Disk -------------------------------------------------------------------------------------------------------------
@@ -88,14 +82,14 @@ def truncate_checkpoint(conductor: Conductor, run: Run, draw: random.Random) -> 
     step = draw.randrange(2 * SAVE_EVERY + 1, STEPS - 1)
     if not (there := _find(conductor, run, conductor.wait_for_step(run, step))):
         return
-    _signal(there.pids[-1:], signal.SIGSTOP)  # else it might save one more while we cut
+    _signal([there.trainer], signal.SIGSTOP)  # else it might save one more while we cut
     checkpoints = sorted(run.folder.glob("attempt-*/checkpoints/step-*"), key=lambda path: path.name)
     everything = draw.random() < 0.25
     for checkpoint in checkpoints if everything else checkpoints[-1:]:
         victim = draw.choice(sorted(checkpoint.iterdir()))
         os.truncate(victim, draw.randrange(victim.stat().st_size))
     name = "all checkpoints truncated" if everything else "newest checkpoint truncated"
-    _kill(conductor, run, f"{name}, trainer killed", there, there.pids[-1])
+    _kill(conductor, run, f"{name}, trainer killed", there, there.trainer)
     ended = conductor.wait_for_end(run)
     conductor.marks[-1].seen["reported"] = any("is damaged" in note for note in ended.result.get("notes", []))
 
@@ -147,7 +141,7 @@ def cancel(conductor: Conductor, run: Run, draw: random.Random) -> None:
     if conductor.post(f"/api/v1/runs/{run.pk}/cancel/") != 202:
         return  # it was over
     device = there.worker.env["CUDA_VISIBLE_DEVICES"]
-    conductor.wait_for(lambda: _is_free(device) and not any(map(is_running, there.pids)), "the device", 60)
+    conductor.wait_for(lambda: _is_free(device) and not is_running(there.trainer), "the device", 60)
     freed = time.monotonic() - began
     ended = conductor.wait_for_end(run)
     if ended.state == "cancelled":
@@ -236,10 +230,10 @@ def _take_database(conductor: Conductor, runs: list[Run], seconds: float, name: 
 
 
 class There:
-    """Who is at work on a run: its worker, the pool process that supervises, launcher and trainer, oldest first."""
+    """Who is at work on a run: its worker, the pool process that supervises, and the trainer."""
 
-    def __init__(self, worker: Program, supervisor: int, epoch: int, pids: list[int]) -> None:
-        self.worker, self.supervisor, self.epoch, self.pids = worker, supervisor, epoch, pids
+    def __init__(self, worker: Program, supervisor: int, epoch: int, trainer: int) -> None:
+        self.worker, self.supervisor, self.epoch, self.trainer = worker, supervisor, epoch, trainer
 
 
 def _wait_for_moment(conductor: Conductor, run: Run, draw: random.Random) -> There | None:
@@ -275,8 +269,8 @@ def _find(conductor: Conductor, run: Run, newest: list[Event]) -> There | None:
         return None
     supervisor = int(now.owner.rpartition(":")[2])
     worker = conductor.house.find_worker(supervisor)
-    pids = list(dict.fromkeys(event.pid for event in newest))
-    return There(worker, supervisor, now.epoch, pids) if worker and is_running(pids[0]) else None
+    trainer = newest[0].pid
+    return There(worker, supervisor, now.epoch, trainer) if worker and is_running(trainer) else None
 
 
 def _kill(conductor: Conductor, run: Run, name: str, there: There, pid: int) -> None:
@@ -325,8 +319,7 @@ def _send_hints(delays: list[float]) -> None:
 ON_RUNS: dict[str, tuple[Fault, int]] = {
     "kill_worker": (kill_worker, 6),
     "kill_supervisor": (kill_supervisor, 3),
-    "kill_trainer": (kill_trainer, 5),
-    "kill_launcher": (kill_launcher, 2),
+    "kill_trainer": (kill_trainer, 7),
     "freeze_supervisor": (freeze_supervisor, 3),
     "freeze_machine": (freeze_machine, 4),
     "freeze_trainer": (freeze_trainer, 1),
@@ -339,7 +332,7 @@ ON_RUNS: dict[str, tuple[Fault, int]] = {
 }
 """How many runs of each set-up, out of programme.FULL."""
 FREEZES: list[Fault] = [freeze_supervisor, freeze_machine, freeze_trainer]
-KILLS: list[Fault] = [kill_worker, kill_supervisor, kill_trainer, kill_launcher, freeze_machine]
+KILLS: list[Fault] = [kill_worker, kill_supervisor, kill_trainer, freeze_machine]
 
 HouseFault = Callable[[Conductor, list[Run], random.Random, Callable[[], Run]], None]
 ON_HOUSES: list[HouseFault] = [kill_web, kill_broker, lose_database, miss_database]

@@ -110,7 +110,7 @@ class House:
         for path in Path("/proc").glob("[0-9]*/cmdline"):
             with suppress(OSError):
                 words = path.read_bytes().split(b"\0")
-                if b"training.engine.run" not in words or b"training.engine.launch" in words:
+                if b"training.engine.run" not in words:
                     continue
                 environment = dict(
                     part.partition(b"=")[::2] for part in path.with_name("environ").read_bytes().split(b"\0")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 @dataclass(frozen=True, order=True)
 class Event:
-    """``launch`` (the process that starts the trainer), ``start`` (the trainer itself) or ``step`` (a step begins)."""
+    """``launch`` (a trainer is there) or ``step`` (it begins one)."""
 
     at: float
     epoch: int

@@ -37,9 +37,9 @@ def test_attempt_that_goes_on_needs_no_other() -> None:
 
 
 def test_trainers_write_down_their_launch(tmp_path: Path) -> None:
-    """As accelerate's launcher is called; the line of a write that was cut short is left out."""
+    """The line of a write that was cut short is left out."""
     folder = tmp_path / "runs" / "7" / "attempt-2"
-    words = ["training.engine.launch", "-m", "training.engine.run", str(folder)]
+    words = ["-m", "training.engine.run", str(folder)]
     env = os.environ | {"CHAOS_TRACE": str(tmp_path), "PYTHONPATH": str(SHIM)}
     process = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())", *words], env=env, stdout=-1)
     with (tmp_path / "7-2.jsonl").open("a") as file:

@@ -246,19 +246,27 @@ def test_resumes_from_any_earlier_attempt_with_a_checkpoint(launch: Launch) -> N
 
 def test_device_is_said_outright(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
-    assert "--cpu" in services.build_launch_command()
+    assert services.describe_surroundings(1)["ACCELERATE_USE_CPU"] == "true"
+    assert "ACCELERATE_USE_CPU" not in services.describe_surroundings(2)  # it would make them one
     monkeypatch.setattr(services, "_has_gpu", lambda: True)
-    command = services.build_launch_command()
-    assert "--cpu" not in command
-    assert find_option(command, "--config_file").name == "accelerate.yaml"
+    assert "ACCELERATE_USE_CPU" not in services.describe_surroundings(1)
+
+
+def test_processes_share_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setattr(services, "_count_cores", lambda: 6)
+    assert [services.describe_surroundings(number)["OMP_NUM_THREADS"] for number in (1, 2, 8)] == ["6", "3", "1"]
+    monkeypatch.setenv("OMP_NUM_THREADS", "5")
+    assert services.describe_surroundings(2)["OMP_NUM_THREADS"] == "5"
 
 
 def test_configuration_of_the_launcher_can_be_chosen(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """It says itself how many processes there are and on what; --cpu would make them one."""
+    """It says itself how many processes there are and on what."""
+    assert services.build_launch_command() == ["-m", "training.engine.run"]
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     monkeypatch.setenv("ACCELERATE_CONFIG", "accelerate-fsdp.yaml")
-    command = services.build_launch_command()
-    assert "--cpu" not in command and find_option(command, "--config_file").exists()
+    assert find_option(services.build_launch_command(), "--config_file").exists()
+    assert "ACCELERATE_USE_CPU" not in services.describe_surroundings(1)
     monkeypatch.setenv("ACCELERATE_CONFIG", str(tmp_path / "own.yaml"))
     assert find_option(services.build_launch_command(), "--config_file") == tmp_path / "own.yaml"
 

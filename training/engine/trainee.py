@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from peft import LoraConfig, get_peft_model
 from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
 
@@ -91,6 +90,8 @@ def switch_dropout_off(model: Any) -> None:
 
 def add_adapters(model: Any, config: TrainingConfig, *, reward: bool) -> Any:
     """LoRA on all linear layers; a reward model's score head is trained whole and saved with it."""
+    from peft import LoraConfig, get_peft_model  # half a second that other runs need not wait for
+
     torch.manual_seed(config.seed)
     return get_peft_model(
         model,

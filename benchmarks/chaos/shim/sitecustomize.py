@@ -51,7 +51,5 @@ class LoopFinder(MetaPathFinder):
 
 
 if "CHAOS_TRACE" in os.environ and ENGINE in sys.orig_argv:
-    is_launcher = "training.engine.launch" in sys.orig_argv
-    note("launch" if is_launcher else "start")
-    if not is_launcher:
-        sys.meta_path.insert(0, LoopFinder())
+    note("launch")
+    sys.meta_path.insert(0, LoopFinder())
