@@ -28,13 +28,13 @@ from annotate.services.work_here import do_work_here
 from benchmarks.chaos.house import House
 from benchmarks.chaos.servers import Server
 from benchmarks.chaos.traces import Event, read_trace
+from benchmarks.chaos.trial import SAVE_EVERY, STEPS
 from benchmarks.labeling.stage import fill_project
 from models_registry.models import ModelSource, ModelVersion
 from models_registry.services import register_model
 from tests.tiny_models import make_tiny_policy
 from training.models import Run
 
-STEPS, SAVE_EVERY = 24, 4
 METHODS = ("dpo", "sft", "reward")
 VALUES = {
     "max_steps": STEPS,

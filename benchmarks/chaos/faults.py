@@ -18,10 +18,11 @@ from celery import current_app
 from django.conf import settings
 from django.db import connection
 
-from benchmarks.chaos.conductor import SAVE_EVERY, STEPS, Conductor, Stuck
+from benchmarks.chaos.conductor import Conductor, Stuck
 from benchmarks.chaos.house import Program
 from benchmarks.chaos.servers import is_running, list_descendants
 from benchmarks.chaos.traces import Event
+from benchmarks.chaos.trial import SAVE_EVERY, STEPS
 from models_registry.hints import TASK_NAME
 from training.models import Run
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from statistics import median
 from typing import Any
 
+from benchmarks.chaos.promises import find_promise
+
 
 def show_set_ups(trials: list[dict[str, Any]]) -> str:
     """One line a set-up: what must be true of every run, counted."""
@@ -27,7 +29,7 @@ def show_faults(trials: list[dict[str, Any]]) -> str:
         for mark in trial["marks"]:
             by_fault.setdefault(mark["fault"], []).append(mark)
     head = ["fault", "times", "same attempt", "taken up after, s (median, most)", "next step after, s (median, most)"]
-    head += ["steps done again (median, most)", "also measured (median, most)"]
+    head += ["steps done again (median, most)", "also measured (median, most)", "promised", "kept"]
     lines = [f"| {' | '.join(head)} |", "|" + "---|" * len(head)]
     for fault, marks in sorted(by_fault.items()):
         cells = [fault, str(len(marks)), str(sum(mark["taken_up_s"] is None for mark in marks))]
@@ -37,7 +39,9 @@ def show_faults(trials: list[dict[str, Any]]) -> str:
         words = [f"{name.removesuffix('_s')} {_show(seen, name)} s" for name in extra]
         told = [mark["seen"]["reported"] for mark in marks if "reported" in mark["seen"]]
         words += [f"reported {sum(told)} of {len(told)}"] if told else []
-        lines.append(f"| {' | '.join([*cells, ', '.join(words)])} |")
+        promise = find_promise(fault)
+        kept = [promise.words, f"{sum(map(promise.is_kept, marks))} of {len(marks)}"] if promise else ["", ""]
+        lines.append(f"| {' | '.join([*cells, ', '.join(words), *kept])} |")
     return "\n".join(lines)
 
 
@@ -52,6 +56,10 @@ def list_wrongs(trials: list[dict[str, Any]]) -> list[str]:
             wrong += ["fenced_steps"] if run["fenced_steps"] else []
             if wrong:
                 found.append(f"{where}: {run['name']} ({run['state']}, {run['cause']}): {', '.join(wrong)}")
+        for mark in trial["marks"]:
+            promise = find_promise(mark["fault"])
+            if promise and not promise.is_kept(mark):
+                found.append(f"{where}: run {mark['run']}, {mark['fault']}: {promise.words}: {mark}")
     return found
 
 

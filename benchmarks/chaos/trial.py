@@ -19,6 +19,7 @@ from benchmarks.labeling.scratch import find_free_port
 
 SET_UPS = ("sqlite", "redis", "rabbitmq")
 LEASE_S, HEARTBEAT_S, RECONCILE_S = 10, 1, 1
+STEPS, SAVE_EVERY = 24, 4
 PAUSE_S = 0.15
 """Asleep after each step."""
 

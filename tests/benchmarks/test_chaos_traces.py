@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from benchmarks.chaos.tables import list_wrongs
+from benchmarks.chaos.tables import list_wrongs, show_faults
 from benchmarks.chaos.traces import Event, Recovery, count_fenced_steps, measure_recovery, read_trace
 
 SHIM = Path(__file__).parents[2] / "benchmarks" / "chaos" / "shim"
@@ -51,8 +51,12 @@ def test_trainers_write_down_their_launch(tmp_path: Path) -> None:
 def test_what_must_not_be_is_named() -> None:
     good: dict[str, Any] = {"name": "a", "state": "finished", "cause": "", "fenced_steps": 0}
     good |= {"ended_once": True, "bit_equal": True, "same_curves": True}
-    trial = {"set_up": "sqlite", "problems": [], "crowded": [], "runs": {1: good}}
+    slow = {"run": 1, "fault": "worker killed", "taken_up_s": 41.0, "stepping_s": 45.0, "redone": 2, "seen": {}}
+    marks = [slow | {"stepping_s": 39.0}, slow | {"fault": "of some other kind"}]
+    trial = {"set_up": "sqlite", "problems": [], "crowded": [], "runs": {1: good}, "marks": marks}
     assert list_wrongs([trial]) == []
+    assert len(list_wrongs([trial | {"marks": [slow, slow | {"stepping_s": 9.0, "redone": 5}]}])) == 2
+    assert "| 0 of 1 |" in show_faults([trial | {"marks": [slow]}])
     bad = good | {"name": "b", "bit_equal": False, "fenced_steps": 2}
     wrongs = list_wrongs([trial | {"runs": {1: good, 2: bad}, "crowded": ["device 0 has trainers [1, 2]"]}])
     assert wrongs == ["sqlite: device 0 has trainers [1, 2]", "sqlite: b (finished, ): bit_equal, fenced_steps"]
