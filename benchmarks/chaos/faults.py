@@ -90,9 +90,10 @@ def truncate_checkpoint(conductor: Conductor, run: Run, draw: random.Random) -> 
         victim = draw.choice(sorted(checkpoint.iterdir()))
         os.truncate(victim, draw.randrange(victim.stat().st_size))
     name = "all checkpoints truncated" if everything else "newest checkpoint truncated"
-    _kill(conductor, run, f"{name}, trainer killed", there, there.trainer)
+    mark = conductor.mark(run, f"{name}, trainer killed", time.monotonic(), there.epoch)
+    _signal([there.trainer], signal.SIGKILL)
     ended = conductor.wait_for_end(run)
-    conductor.marks[-1].seen["reported"] = any("is damaged" in note for note in ended.result.get("notes", []))
+    mark.seen["reported"] = any("is damaged" in note for note in ended.result.get("notes", []))
 
 
 def fill_disk(conductor: Conductor, run: Run, draw: random.Random) -> None:

@@ -32,6 +32,10 @@ def _goes_on(mark: Mark, seconds: float) -> bool:
     return (mark["stepping_s"] or 0) <= seconds and mark["redone"] <= SAVE_EVERY
 
 
+def _is_told(mark: Mark) -> bool:
+    return bool(mark["seen"]["reported"])
+
+
 LOST = Promise(
     f"next step within lease + {START_S:.0f} s, at most save_steps done again",
     lambda mark: _goes_on(mark, LEASE_S + START_S),
@@ -58,10 +62,8 @@ PROMISES = {
     "launched while the broker was gone": Promise(
         f"first step within {BROKER_S:.0f} s of its return", lambda mark: (mark["stepping_s"] or 0) <= BROKER_S
     ),
-    "newest checkpoint truncated": Promise(
-        "goes on from the one before, and says so", lambda mark: mark["seen"]["reported"]
-    ),
-    "all checkpoints truncated": Promise("begins anew, and says so", lambda mark: mark["seen"]["reported"]),
+    "newest checkpoint truncated": Promise("goes on from the one before, and says so", _is_told),
+    "all checkpoints truncated": Promise("begins anew, and says so", _is_told),
     "disk filled": Promise("paused, the checkpoint before whole", lambda mark: bool(mark["seen"]["kept"])),
     "cancelled": Promise(f"device free within {CANCEL_S:.0f} s", lambda mark: mark["seen"]["freed_s"] <= CANCEL_S),
     "worker drained": Promise(
