@@ -83,7 +83,3 @@ class LeasedWork(models.Model):
     def is_at_rest(self) -> bool:
         """Nothing will happen to it until a person acts: over, or paused."""
         return self.is_over or self.state == WorkState.PAUSED
-
-    @property
-    def share_done(self) -> float:
-        return min(1.0, self.step / self.total_steps) if self.total_steps else 0.0

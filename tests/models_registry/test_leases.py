@@ -111,7 +111,7 @@ def test_extend_renews_and_tells_of_a_cancel(claimed: ModelImport) -> None:
     now = read(claimed)
     assert now.lease_until is not None
     assert now.lease_until > timezone.now()
-    assert (now.share_done, now.message) == (0.5, "Half way")
+    assert (now.step, now.total_steps, now.message) == (4, 8, "Half way")
     leases.request_cancel(claimed)
     assert leases.extend(claimed) is True
     assert leases.look(claimed) is True
