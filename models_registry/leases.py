@@ -173,25 +173,39 @@ def enqueue(work: LeasedWork, *, by_all: bool = False) -> None:
 
 
 @transaction.atomic
-def request_cancel(work: LeasedWork) -> None:
-    """What waits is cancelled at once; what runs is told within seconds. Raises CannotCancel when it is over."""
+def request_cancel(work: LeasedWork) -> bool:
+    """What waits is cancelled at once; what runs is told within seconds. Raises CannotCancel when it is over.
+
+    False where somebody has asked for it before.
+    """
     waiting = _rows(work).filter(state__in=[WorkState.QUEUED, WorkState.PAUSED])
     if waiting.update(**_ended(WorkState.CANCELLED), message="", cause="", cause_code=""):
-        return
-    if not _rows(work).filter(state=WorkState.RUNNING).update(cancel_requested=True):
+        return True
+    running = _rows(work).filter(state=WorkState.RUNNING)
+    if running.filter(cancel_requested=False).update(cancel_requested=True):
+        return True
+    if not running.exists():
         raise CannotCancel(_("This is over already."))
+    return False
 
 
 @transaction.atomic
-def request_pause(work: LeasedWork) -> None:
-    """What waits is paused at once; what runs saves and leaves its device first. Raises CannotPause."""
+def request_pause(work: LeasedWork) -> bool:
+    """What waits is paused at once; what runs saves and leaves its device first. Raises CannotPause.
+
+    False where somebody has asked for it before.
+    """
     if _rows(work).filter(state=WorkState.QUEUED, cancel_requested=False).update(**_paused(), message=""):
-        return
-    if not _rows(work).filter(state=WorkState.RUNNING, cancel_requested=False).update(pause_requested=True):
-        work.refresh_from_db(fields=["state"])
-        if work.is_over:
-            raise CannotPause(_("This is over already."))
-        raise CannotPause(_("This is paused or being cancelled already."))
+        return True
+    running = _rows(work).filter(state=WorkState.RUNNING, cancel_requested=False)
+    if running.filter(pause_requested=False).update(pause_requested=True):
+        return True
+    if running.exists():
+        return False
+    work.refresh_from_db(fields=["state"])
+    if work.is_over:
+        raise CannotPause(_("This is over already."))
+    raise CannotPause(_("This is paused or being cancelled already."))
 
 
 @transaction.atomic

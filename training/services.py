@@ -127,8 +127,8 @@ def clone_run(*, run: Run, values: Mapping[str, Any], name: str, notes: str = ""
 @transaction.atomic
 def cancel_run(*, run: Run, by: User) -> None:
     """A waiting run is cancelled at once, a running one saves a checkpoint first. Raises leases.CannotCancel."""
-    leases.request_cancel(run)
-    record(AuditAction.RUN_CANCELLED, project=run.dataset_version.project, by=by, about=run)
+    if leases.request_cancel(run):
+        record(AuditAction.RUN_CANCELLED, project=run.dataset_version.project, by=by, about=run)
 
 
 @transaction.atomic
@@ -150,8 +150,8 @@ def retry_run(*, run: Run, by: User) -> None:
 @transaction.atomic
 def pause_run(*, run: Run, by: User) -> None:
     """A waiting run is held back, a running one saves a checkpoint and leaves its device. Raises leases.CannotPause."""
-    leases.request_pause(run)
-    record(AuditAction.RUN_PAUSED, project=run.dataset_version.project, by=by, about=run)
+    if leases.request_pause(run):
+        record(AuditAction.RUN_PAUSED, project=run.dataset_version.project, by=by, about=run)
 
 
 @transaction.atomic

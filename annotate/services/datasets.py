@@ -102,8 +102,8 @@ def _store_version(project: Project, rule: DatasetRule, notes: str, by: User) ->
 @transaction.atomic
 def cancel_dataset(*, version: DatasetVersion, by: User) -> None:
     """Ends the building of a version. Raises leases.CannotCancel."""
-    leases.request_cancel(version)
-    record(AuditAction.DATASET_CANCELLED, project=version.project, by=by, about=version)
+    if leases.request_cancel(version):
+        record(AuditAction.DATASET_CANCELLED, project=version.project, by=by, about=version)
 
 
 @transaction.atomic

@@ -89,8 +89,8 @@ def start_import(*, project: Project, format: str, on_bad_line: str, uploaded_fi
 @transaction.atomic
 def cancel_import(*, work: Import, by: User) -> None:
     """Ends an import of which nothing has entered yet. Raises leases.CannotCancel."""
-    leases.request_cancel(work)
-    record(AuditAction.IMPORT_CANCELLED, project=work.project, by=by, about=work)
+    if leases.request_cancel(work):
+        record(AuditAction.IMPORT_CANCELLED, project=work.project, by=by, about=work)
 
 
 @transaction.atomic

@@ -117,8 +117,8 @@ def start_sampling(
 @transaction.atomic
 def cancel_sampling(*, job: SamplingJob, by: User) -> None:
     """Ends a job; nothing of it becomes a comparison. Raises leases.CannotCancel."""
-    leases.request_cancel(job)
-    record(AuditAction.SAMPLING_CANCELLED, project=job.project, by=by, about=job)
+    if leases.request_cancel(job):
+        record(AuditAction.SAMPLING_CANCELLED, project=job.project, by=by, about=job)
 
 
 @transaction.atomic

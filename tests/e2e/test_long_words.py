@@ -13,6 +13,8 @@ from annotate.models import Comparison, Membership, Project, Response, ResponseS
 from models_registry.models import WorkState
 from tests import scenery
 from tests.e2e.conftest import add_session
+from training.models import Run
+from training.run_tags import set_tags
 
 WORD = "Donaudampfschiff" * 6
 MEASURE = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
@@ -76,3 +78,19 @@ def test_no_page_grows_wider_than_the_window(
             wide[path] = beyond
     context.close()
     assert not wide
+
+
+@pytest.mark.parametrize("room", ["run_list", "model_list"])
+def test_a_long_name_leaves_room_for_the_next_column(
+    browser: Browser, live_server: Any, admin: User, paths: list[str], room: str
+) -> None:
+    """On a phone the state of a run stands beside its name, however long names and tags are."""
+    run = Run.objects.order_by("pk")[0]
+    set_tags(run=run, names=["t" * 30, "u" * 30], by=admin)
+    context = browser.new_context(viewport={"width": 390, "height": 800})
+    add_session(context, live_server.url, admin)
+    page = context.new_page()
+    page.goto(live_server.url + reverse(room))
+    cell = page.locator("tbody tr > th + td").first.bounding_box()
+    context.close()
+    assert cell is not None and cell["x"] < 300

@@ -8,7 +8,7 @@ import pytest
 from django.contrib.auth.models import User
 from rest_framework.test import APIClient
 
-from annotate.models import DatasetVersion
+from annotate.models import AuditEvent, DatasetVersion
 from models_registry.models import ModelVersion, WorkState
 from tests import scenery
 from training.engine.recipes import RECIPES
@@ -38,7 +38,8 @@ def test_a_run_is_launched_listed_and_read(api: Api, admin: User, dataset: Datas
         ({"method": "ppo"}, "method", "not a valid choice"),
         ({"dataset_version": 999}, "dataset_version", "object does not exist"),
         ({"dataset_version": 10**30}, "dataset_version", "object does not exist"),
-        ({"base_model": "x"}, "base_model", "Incorrect type"),
+        ({"dataset_version": 1.5}, "dataset_version", "valid integer"),
+        ({"base_model": "x"}, "base_model", "valid integer"),
         ({"name": "x" * 101}, "name", "no more than 100"),
         ({"values": [1]}, "values", "Expected a dictionary"),
         ({"name": "taken"}, "name", "already"),
@@ -141,6 +142,15 @@ def test_pause_and_resume(api: Api, admin: User, dataset: DatasetVersion, base: 
     assert "Only what is paused" in client.post(f"{URL}{run.pk}/resume/").json()["non_field_errors"][0]
     Run.objects.filter(pk=run.pk).update(state="paused", pause_requested=False)
     assert client.post(f"{URL}{run.pk}/resume/").json()["state"] == "queued"
+
+
+@pytest.mark.parametrize("move", ["cancel", "pause"])
+def test_what_is_asked_twice_is_noted_once(
+    api: Api, admin: User, dataset: DatasetVersion, base: ModelVersion, move: str
+) -> None:
+    run = scenery.make_run(dataset, base, state=WorkState.RUNNING)
+    assert [api(admin).post(f"{URL}{run.pk}/{move}/").status_code for _click in range(3)] == [202] * 3
+    assert AuditEvent.objects.filter(kind="run", number=run.pk).count() == 1
 
 
 def test_cancel_and_retry(api: Api, admin: User, dataset: DatasetVersion, base: ModelVersion) -> None:

@@ -24,8 +24,12 @@ class NewPreviewSerializer(StrictSerializer[TokenPreview]):
     """As for a run; ``values`` are the settings that differ from the recipe's or the method's usual ones."""
 
     method = serializers.ChoiceField(choices=Method.choices)
-    dataset_version = serializers.PrimaryKeyRelatedField[DatasetVersion](queryset=DatasetVersion.objects.all())
-    base_model = serializers.PrimaryKeyRelatedField[ModelVersion](queryset=ModelVersion.objects.all())
+    dataset_version = serializers.PrimaryKeyRelatedField[DatasetVersion](
+        queryset=DatasetVersion.objects.all(), pk_field=serializers.IntegerField()
+    )
+    base_model = serializers.PrimaryKeyRelatedField[ModelVersion](
+        queryset=ModelVersion.objects.all(), pk_field=serializers.IntegerField()
+    )
     recipe = serializers.CharField(max_length=50, default="", allow_blank=True)
     values = serializers.DictField(child=serializers.JSONField(), default=dict)
 

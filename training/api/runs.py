@@ -69,8 +69,12 @@ class NewRunSerializer(StrictSerializer[Run]):
     made up."""
 
     method = serializers.ChoiceField(choices=Method.choices)
-    dataset_version = serializers.PrimaryKeyRelatedField[DatasetVersion](queryset=DatasetVersion.objects.all())
-    base_model = serializers.PrimaryKeyRelatedField[ModelVersion](queryset=ModelVersion.objects.all())
+    dataset_version = serializers.PrimaryKeyRelatedField[DatasetVersion](
+        queryset=DatasetVersion.objects.all(), pk_field=serializers.IntegerField()
+    )
+    base_model = serializers.PrimaryKeyRelatedField[ModelVersion](
+        queryset=ModelVersion.objects.all(), pk_field=serializers.IntegerField()
+    )
     name = serializers.CharField(max_length=100, default="", allow_blank=True)
     notes = serializers.CharField(max_length=300, default="", allow_blank=True)
     recipe = serializers.CharField(max_length=50, default="", allow_blank=True)
