@@ -65,6 +65,11 @@ class Machine:
         """At place i what the smallest of the first i + 1 GPUs has: a run of so many takes the first ones."""
         return list(accumulate((gpu.memory // GB for gpu in self.gpus), min))
 
+    @property
+    def device_name(self) -> str:
+        """Of what its programs compute on."""
+        return self.gpus[0].name if self.gpus else self.processor
+
     def meets(self, ask: Ask) -> bool:
         sizes = self.gpu_sizes_gb
         if ask.gpus > len(sizes) or (ask.gpus and sizes[ask.gpus - 1] < ask.gpu_memory_gb):

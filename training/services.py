@@ -24,6 +24,7 @@ from annotate.services.audit import record, record_change
 from models_registry import depot, leases
 from models_registry.disk import is_disk_full
 from models_registry.inference.model_files import read_model_facts
+from models_registry.machines import describe_machine
 from models_registry.models import ModelKind, ModelSource, ModelVersion
 from models_registry.program_folder import ProgramFolder
 from models_registry.services import find_free_name, hold_models, place_model
@@ -234,7 +235,7 @@ def train_model(work: Run, supervisor: Supervisor) -> None:
         facts = read_model_facts(work.attempt_folder / "model")
         facts |= depot.deposit(work, "model", work.attempt_folder / "model", still_mine)
         depot.insist(work, lambda: store_log(work), still_mine)
-    _register_result(work, result, facts)
+    _register_result(work, result | {"hardware": describe_machine().device_name}, facts)
     _free_disk(work)
 
 

@@ -5,6 +5,7 @@ from django.urls import path
 from training.views import (
     archive,
     comparison,
+    estimate,
     garbage,
     launch,
     lineage,
@@ -21,6 +22,7 @@ urlpatterns = [
     path("runs/compare/", comparison.compare_runs, name="run_compare"),
     path("runs/new/", launch.launch_run, name="run_new"),
     path("runs/new/changes/", launch.show_changes, name="run_changes"),
+    path("runs/new/estimate/", estimate.show_estimate, name="run_estimate"),
     path("runs/<int:pk>/", runs.show_run, name="run_detail"),
     path("runs/<int:pk>/status/", runs.show_run_status, name="run_status"),
     path("runs/<int:pk>/metrics.json", runs.read_metrics, name="run_metrics"),

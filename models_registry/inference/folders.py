@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import struct
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -22,6 +23,11 @@ Kind = Literal["policy", "reward"]
 PICKLE_SUFFIXES = frozenset({".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt"})
 REMOTE_CODE_KEYS = frozenset({"auto_map", "trust_remote_code", "custom_pipelines"})
 CONTEXT_KEYS = ("max_position_embeddings", "n_positions", "max_sequence_length", "n_ctx")
+LAYER_KEYS = ("num_hidden_layers", "n_layer", "n_layers", "num_layers")
+WIDTH_KEYS = ("hidden_size", "n_embd", "d_model")
+INNER_KEYS = ("intermediate_size", "ffn_dim", "n_inner", "d_ff")
+_HEAD = re.compile(r"(^|\.)(lm_head|embed_out|score)\.weight$")
+_EMBEDDING = re.compile(r"(^|\.)(\w*embed\w*|wte|wpe)\.weight$")
 MAX_JSON_BYTES = 64 * 1024 * 1024
 MAX_HEADER_BYTES = 100 * 1024 * 1024
 """The limit that the safetensors format itself sets on a header."""
@@ -48,6 +54,26 @@ class ModelFacts:
     dtype: str | None
     """The dtype that most tensors have, as safetensors names it: ``BF16``, ``F32``."""
     vocabulary: int | None
+    layers: int | None = None
+    width: int | None = None
+    """Of the hidden states."""
+    inner: int | None = None
+    """Width within the feed-forward parts; None where the configuration leaves it to be four times the width."""
+    head: int = 0
+    """Parameters of an output head that is no copy of the embeddings."""
+    adapter_width: int = 0
+    """Inputs and outputs of all other matrices but embeddings, added up: parameters of LoRA of rank 1."""
+
+
+@dataclass(frozen=True)
+class _Tensor:
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+
+    @property
+    def size(self) -> int:
+        return math.prod(self.shape)
 
 
 def check_model_folder(folder: Path | str) -> ModelFacts:
@@ -68,17 +94,23 @@ def check_model_folder(folder: Path | str) -> ModelFacts:
     _require_tokenizer(folder)
     weights = find_weight_files(folder)
     tensors = [tensor for path in weights for tensor in _read_tensors(path)]
-    dtypes = Counter(dtype for dtype, _numbers in tensors).most_common(1)
+    dtypes = Counter(tensor.dtype for tensor in tensors).most_common(1)
+    matrices = [tensor for tensor in tensors if len(tensor.shape) == 2 and not _EMBEDDING.search(tensor.name)]
     return ModelFacts(
         architecture=architecture,
         model_type=str(config.get("model_type", "")),
         kind=kind,
-        parameters=sum(numbers for _dtype, numbers in tensors),
+        parameters=sum(tensor.size for tensor in tensors),
         context_length=_find_number(config, CONTEXT_KEYS),
         has_chat_template=_has_chat_template(folder),
         size_bytes=sum(path.stat().st_size for path in weights),
         dtype=dtypes[0][0] if dtypes else None,
         vocabulary=_find_number(config, ("vocab_size",)),
+        layers=_find_number(config, LAYER_KEYS),
+        width=_find_number(config, WIDTH_KEYS),
+        inner=_find_number(config, INNER_KEYS),
+        head=sum(tensor.size for tensor in matrices if _HEAD.search(tensor.name)),
+        adapter_width=sum(sum(tensor.shape) for tensor in matrices if not _HEAD.search(tensor.name)),
     )
 
 
@@ -176,8 +208,8 @@ def _has_chat_template(folder: Path) -> bool:
     return bool((_read_object(folder / "tokenizer_config.json") or {}).get("chat_template"))
 
 
-def _read_tensors(path: Path) -> list[tuple[str, int]]:
-    """Dtype and number of values of each tensor, from the header; checks that the file is as long as that says."""
+def _read_tensors(path: Path) -> list[_Tensor]:
+    """What the header says; checks that the file is as long as that says."""
     size = path.stat().st_size
     try:
         with path.open("rb") as file:
@@ -186,7 +218,8 @@ def _read_tensors(path: Path) -> list[tuple[str, int]]:
                 raise ValueError("the header is longer than the file")
             header = json.loads(file.read(length))
         header.pop("__metadata__", None)
-        tensors = [(str(entry["dtype"]), math.prod(entry["shape"])) for entry in header.values()]
+        tensors = [_Tensor(name, str(entry["dtype"]), tuple(entry["shape"])) for name, entry in header.items()]
+        sum(tensor.size for tensor in tensors)  # what is no shape fails here
         end = max((entry["data_offsets"][1] for entry in header.values()), default=0)
     except (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError, struct.error) as error:
         raise ModelFolderError("bad_weights", f"{path.name} is no valid safetensors file: {error}") from error

@@ -2,10 +2,22 @@
 
 from django.urls import path
 
-from training.api import archive, garbage, lineage, model_comparison, previews, pushes, runs, win_rates, workers
+from training.api import (
+    archive,
+    estimates,
+    garbage,
+    lineage,
+    model_comparison,
+    previews,
+    pushes,
+    runs,
+    win_rates,
+    workers,
+)
 
 urlpatterns = [
     path("runs/", runs.RunListView.as_view(), name="api_run_list"),
+    path("runs/estimate/", estimates.RunEstimateView.as_view(), name="api_run_estimate"),
     path("recipes/", runs.RecipeListView.as_view(), name="api_recipe_list"),
     path("runs/<int:pk>/", runs.RunView.as_view(), name="api_run_detail"),
     path("runs/<int:pk>/cancel/", runs.RunCancelView.as_view(), name="api_run_cancel"),

@@ -11,6 +11,7 @@ from accelerate import Accelerator
 
 from models_registry.inference.program import Program
 from training.engine.config import TrainingConfig
+from training.engine.sizes import POSITIONS_PER_PASS
 
 REPORT_EVERY_S = 3.0
 
@@ -37,7 +38,7 @@ class Context:
     @property
     def positions_per_pass(self) -> int:
         """What one forward pass may take in on each device, padding included."""
-        return self.config.tokens_per_pass or (2048 if self.device.type == "cpu" else 16384)
+        return self.config.tokens_per_pass or POSITIONS_PER_PASS["cpu" if self.device.type == "cpu" else "cuda"]
 
     def note(self, text: str) -> None:
         self.notes.append(text)

@@ -15,8 +15,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-CHUNK_ELEMENTS = 2**26
-"""Logits held at once (256 MiB in fp32); beyond that the head works in chunks and recomputes them for the gradient."""
+from training.engine.sizes import HEAD_CHUNK
+
 _TILE_ROWS, _TILE_COLUMNS = 256, 2048
 """Logits that are swept over while they lie in a core's cache: 1 MiB in bf16."""
 
@@ -24,7 +24,7 @@ _TILE_ROWS, _TILE_COLUMNS = 256, 2048
 def score_targets(head: Any, hidden: Tensor, targets: Tensor) -> Tensor:
     """[N] fp32 log-probabilities of ``targets`` [N] after hidden states [N, H]."""
     score = _score_by_product if _is_one_matrix(head, hidden) else _score_by_cross_entropy
-    size = max(1, CHUNK_ELEMENTS // int(head.weight.shape[0]))
+    size = max(1, HEAD_CHUNK // int(head.weight.shape[0]))
     if len(hidden) <= size:
         return score(head, hidden, targets)
     parts = zip(torch.split(hidden, size), torch.split(targets, size), strict=True)

@@ -37,6 +37,7 @@ from training.engine.optimizer import (
     restore_weights,
 )
 from training.engine.passes import ReferenceLogps, make_batch, make_splitter, map_rows
+from training.engine.sizes import count_steps
 from training.engine.tally import Tally
 
 TAIL_SHARE = 0.2
@@ -98,11 +99,13 @@ class Trainer:
         self.spoiled_at = torch.tensor(-1, device=context.device)
         self.micro_size = self.config.batch_size * context.accelerator.num_processes
         self.rows, self.eval_rows = job.splits["train"], job.splits.get("eval", [])
-        self.steps_per_epoch = math.ceil(
-            math.ceil(len(self.rows) / self.micro_size) / self.config.gradient_accumulation
+        self.steps_per_epoch, self.total_steps = count_steps(
+            len(self.rows),
+            micro_size=self.micro_size,
+            accumulation=self.config.gradient_accumulation,
+            epochs=self.config.epochs,
+            max_steps=self.config.max_steps,
         )
-        by_epochs = max(1, math.ceil(self.config.epochs * self.steps_per_epoch))
-        self.total_steps = min(by_epochs, self.config.max_steps or by_epochs)
 
     def train(self) -> Progress:
         """Runs to the end; raises StopRequested after saving what it has."""

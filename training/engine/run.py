@@ -40,6 +40,7 @@ from training.engine.optimizer import read_weights
 from training.engine.passes import ReferenceLogps, make_batch
 from training.engine.precision import prefers_bf16
 from training.engine.reference import fingerprint_model, load_or_compute_reference, make_key
+from training.engine.sizes import count_pass_positions, needs_checkpointing
 from training.engine.spec import RunSpec
 from training.engine.stats import describe_length_baseline
 from training.engine.trackers import make_accelerator
@@ -54,8 +55,6 @@ from training.engine.trainee import (
     require_disk_space,
 )
 
-MEMORY_SHARE = 0.8
-"""Of the free memory that activations and optimizer may take."""
 RECORD_SETTINGS = ("logging_steps", "eval_steps", "save_steps", "keep_checkpoints", "tracker")
 """Settings that may change between a checkpoint and its resumption: they do not touch the weights."""
 
@@ -252,10 +251,9 @@ def fit_into_memory(
     if config.gradient_checkpointing == "auto":
         sizes = [arrangement.measure(row) for row in rows]
         longest = sorted(range(len(rows)), key=lambda row: -sizes[row])[: config.batch_size]
-        positions = max(context.positions_per_pass, sizes[longest[0]])
-        positions = min(positions, len(longest) * sizes[longest[0]])
+        positions = count_pass_positions(sizes[longest[0]], len(longest), context.positions_per_pass)
         needed = estimate_memory(scorer.model, positions, bf16=config.precision == "bf16")
-        fits = not context.any_process(needed > MEMORY_SHARE * measure_free_memory(context.device))
+        fits = not context.any_process(needs_checkpointing(needed, measure_free_memory(context.device)))
         if not fits:
             context.note("Activations are computed twice (gradient checkpointing), since they would not fit in memory.")
     else:

@@ -16,6 +16,7 @@ from models_registry.inference.program import ProgramError
 from training.engine.attention import TREES
 from training.engine.config import TrainingConfig
 from training.engine.optimizer import list_trainable, restore_weights
+from training.engine.sizes import STATE_BYTES, measure_activations, measure_least_room
 
 CGROUP = Path("/sys/fs/cgroup")
 
@@ -46,15 +47,13 @@ def enable_checkpointing(model: Any) -> None:
 
 
 def estimate_memory(model: Any, positions: int, *, bf16: bool) -> int:
-    """Bytes that training holds beside the weights for a batch of so many positions: a ceiling, not a forecast.
-
-    Activations: about 34 bytes a position, layer and hidden unit in 16 bit (Korthikanti et al., arXiv 2205.05198,
-    section 4, without attention scores), twice that in fp32. Gradients and AdamW's moments: 12 a trained weight.
-    """
+    """Bytes that training holds beside the weights for a batch of so many positions, without the head's logits."""
     text = model.config.get_text_config()
     layers, width = int(text.num_hidden_layers), int(text.hidden_size)
-    activations = positions * layers * width * 34 * (1 if bf16 else 2)
-    return activations + 12 * sum(weight.numel() for weight in list_trainable(model).values())
+    inner = int(getattr(text, "intermediate_size", None) or 4 * width)
+    trained = sum(weight.numel() for weight in list_trainable(model).values())
+    activations = measure_activations(positions, layers=layers, width=width, inner=inner, bf16=bf16)
+    return activations + STATE_BYTES * trained
 
 
 def measure_free_memory(device: torch.device) -> int:
@@ -124,9 +123,8 @@ def rebuild_whole(
 
 def require_disk_space(folder: Path, model: Any) -> None:
     """Fails early when two checkpoints and the final model cannot fit: a full disk after hours helps nobody."""
-    trainable = sum(weight.numel() * weight.element_size() for weight in list_trainable(model).values())
-    whole = sum(weight.numel() * weight.element_size() for weight in model.parameters())
-    needed = 2 * 3 * trainable + whole  # weights and AdamW's two moments
+    trainable = sum(weight.numel() for weight in list_trainable(model).values())
+    needed = measure_least_room(trainable, sum(weight.numel() for weight in model.parameters()))
     free = shutil.disk_usage(folder).free
     if free < needed:
         raise ProgramError(

@@ -29,6 +29,7 @@ from training.forms import (
 from training.models import Method, Run
 from training.placing import PLACEMENT_FIELDS, PlacementForm, read_placement
 from training.views import outcome
+from training.views.estimate import describe_estimate
 
 Row = TypeVar("Row", bound=Model)
 
@@ -166,6 +167,8 @@ def render_form(
         "any_dataset": list_usable_datasets().exists(),
         "any_model": list_usable_bases(Method.REWARD).exists(),
         **_describe_clone(_find_run((request.POST or request.GET).get("like", "")), form),
+        **describe_estimate(form, place),
+        "focus": request.GET.get("focus", ""),
         "open_rest": any(field.name in form.initial for group in form.groups for field in group.fields),
     }
     template = (

@@ -94,7 +94,7 @@ def test_chunks_change_nothing(rows: int, bf16: bool, monkeypatch: pytest.Monkey
     case = make_case(65, 50)
     whole = differentiate(score_targets, case, bf16=bf16)
     passes: list[int] = []
-    monkeypatch.setattr(heads, "CHUNK_ELEMENTS", rows * 50)
+    monkeypatch.setattr(heads, "HEAD_CHUNK", rows * 50)
     monkeypatch.setattr(heads, "_score_by_product", _count_rows(heads._score_by_product, passes))
     tolerance = 2e-2 if bf16 else 1e-5
     torch.testing.assert_close(
@@ -124,7 +124,7 @@ def test_chunks_under_autocast_are_computed_again_in_the_same_arithmetic(
         seen.append(torch.is_autocast_enabled("cpu"))
         return score_plainly(head, hidden, targets)
 
-    monkeypatch.setattr(heads, "CHUNK_ELEMENTS", 3 * 50)
+    monkeypatch.setattr(heads, "HEAD_CHUNK", 3 * 50)
     monkeypatch.setattr(heads, "_score_by_product", watch)
     differentiate(score_targets, case, bf16=bf16)
     assert seen == [bf16] * 6

@@ -12,7 +12,7 @@ from transformers import PreTrainedTokenizerBase
 
 from models_registry.inference.control_tokens import ControlTokens, find_control_tokens
 from training.engine.config import TrainingConfig
-from training.engine.data import Outcome, Record
+from training.engine.data import Outcome, Record, Row
 from training.engine.methods.base import Method
 from training.engine.preview.states import MASKED, READ, TRAINED, UNUSED, encode_whole, list_spans
 
@@ -36,6 +36,29 @@ class Found:
             self.lines.append(line)
 
 
+@dataclass
+class Sizes:
+    """Tokens of the rows that are used, as they are used: sums by part, and the largest of one row."""
+
+    prompt: int = 0
+    chosen: int = 0
+    rejected: int = 0
+    longest: int = 0
+    """Of one sequence."""
+    largest: int = 0
+    """Of a prompt with all its replies."""
+
+    def add(self, row: Row) -> None:
+        self.prompt += len(row.prompt)
+        for reply, wanted in zip(row.replies, row.labels, strict=True):
+            if wanted:
+                self.chosen += len(reply)
+            else:
+                self.rejected += len(reply)
+        self.longest = max(self.longest, row.length)
+        self.largest = max(self.largest, len(row.prompt) + sum(map(len, row.replies)))
+
+
 class Census:
     """Counts while the file is read."""
 
@@ -49,6 +72,7 @@ class Census:
         self._tokens: Counter[str] = Counter()
         self._cut: Counter[str] = Counter()
         self._lengths: dict[str, list[int]] = {"prompt": [], "chosen": [], "rejected": [], "longest": []}
+        self._sizes = Sizes()
         self._dropped: dict[str, Found] = {}
         self._moved, self._cut_rows = Found(), Found()
         self._control_strings: dict[str, Found] = {}
@@ -66,6 +90,7 @@ class Census:
             return
         if outcome.row.boundary_moved:
             self._moved.add(line, outcome.row.boundary_moved)
+        self._sizes.add(outcome.row)
         for spans in list_spans(outcome.row, self._method).values():
             for state, size in spans:
                 self._tokens[state] += size
@@ -96,6 +121,7 @@ class Census:
                 "masked": self._tokens[MASKED],
                 "read": self._tokens[READ],
             },
+            "sizes": vars(self._sizes),
             "lengths": {name: describe_lengths(sizes) for name, sizes in self._lengths.items() if sizes},
             "longer_than": {str(limit): sum(size > limit for size in longest) for limit in USUAL_LIMITS},
             "boundary_moved": vars(self._moved),

@@ -1,0 +1,63 @@
+"""What a run would compute on: the smallest living worker that could take it, or what was asked for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from models_registry.machines import GB, Ask, Machine
+from models_registry.workers import SeenWorker, list_workers
+from training.engine.sizes import MEMORY_SHARE
+from training.models import Run
+
+GPU_SHARE = 0.95
+"""Of a GPU's memory that a program can have: the rest is the driver's and lies between the pieces."""
+
+
+@dataclass(frozen=True)
+class Device:
+    """``memory`` in bytes, of one GPU or of the machine; 0 where it is not known."""
+
+    kind: str
+    """cuda or cpu"""
+    name: str = ""
+    memory: int = 0
+    cores: int = 1
+    disk_free: int | None = None
+    worker: str = ""
+
+    @property
+    def usable(self) -> int:
+        """Bytes that a run may take; a machine has other programs too."""
+        return int(self.memory * (GPU_SHARE if self.kind == "cuda" else MEMORY_SHARE))
+
+
+def list_devices() -> list[tuple[SeenWorker, Machine]]:
+    """The living workers that take runs."""
+    return [(worker, worker.machine) for worker in list_workers() if worker.takes(Run.queue)]
+
+
+def describe_device(worker: SeenWorker, gpus: int) -> Device:
+    """What a run of so many GPUs gets of a worker."""
+    machine = worker.machine
+    sizes = machine.gpu_sizes_gb
+    common = {"name": machine.device_name, "cores": machine.cores or 1, "worker": worker.name}
+    disk = machine.disk_free or None
+    if not sizes:
+        return Device("cpu", memory=machine.memory, disk_free=disk, **common)  # type: ignore[arg-type]
+    memory = min(gpu.memory for gpu in machine.gpus[: max(1, gpus)])
+    return Device("cuda", memory=memory, disk_free=disk, **common)  # type: ignore[arg-type]
+
+
+def find_device(ask: Ask) -> Device:
+    """The smallest device that the run may come to. Where none is up, what was asked for, as far as it was."""
+    fitting = [describe_device(worker, ask.gpus) for worker, machine in list_devices() if machine.meets(ask)]
+    if fitting:
+        return min(fitting, key=lambda device: (device.memory, device.worker))
+    return Device("cuda" if ask.gpus else "cpu", memory=ask.gpu_memory_gb * GB)
+
+
+def find_larger(ask: Ask, needed: int) -> Device | None:
+    """The smallest device of a living worker that meets the ask and has so many bytes to give."""
+    fitting = [describe_device(worker, ask.gpus) for worker, machine in list_devices() if machine.meets(ask)]
+    enough = [device for device in fitting if device.usable >= needed]
+    return min(enough, key=lambda device: (device.memory, device.worker), default=None)
