@@ -12,10 +12,15 @@ from django.urls import reverse
 from playwright.sync_api import Browser, Page, Request, Route, expect
 
 from annotate.models import DatasetVersion, Project, SamplingJob
+from models_registry.machines import GB, Gpu, Machine
 from models_registry.models import ModelKind, ModelVersion, WorkState
+from models_registry.workers import beat
 from tests import scenery
 from tests.e2e.conftest import SignIn, add_session
 from training.models import ModelPush, Run, RunMetric
+
+SMALL = Machine(gpus=(Gpu("NVIDIA L4", 10 * GB),) * 2, cores=2, memory=24 * GB, disk_free=500 * GB)
+TOO_LARGE = "?batch_size=64&gradient_accumulation=1&tokens_per_pass=1000000&gradient_checkpointing=off"
 
 
 @pytest.fixture
@@ -168,12 +173,16 @@ def test_a_run_is_launched_and_cancelled_by_hand(
     sign_in_browser(admin)
     page.goto(live_server.url + reverse("run_list"))
     page.get_by_role("link", name="Launch the first run").click()
+    expect(page.locator("#run-verdict")).to_contain_text("34 steps")
     page.get_by_label("Epochs").fill("3")
+    expect(page.locator("#run-verdict")).to_contain_text("102 steps")
     page.locator("#method-ipo").check()
     expect(page.get_by_label("Beta")).to_have_value("0.1")
     expect(page.get_by_label("Epochs")).to_have_value("3")
     expect(page.locator("#method-ipo")).to_be_focused()
     page.get_by_label("Learning rate").fill("quick")
+    expect(page.locator("#run-estimate")).to_contain_text("There is no estimate yet")
+    expect(page.locator("#run-verdict")).to_be_empty()
     page.get_by_role("button", name="Launch the run").click()
     expect(page.get_by_text("must be a number")).to_be_visible()
     expect(page.get_by_label("Epochs")).to_have_value("3")
@@ -185,6 +194,29 @@ def test_a_run_is_launched_and_cancelled_by_hand(
     page.get_by_role("button", name="Cancel the run").click()
     expect(page.locator("#run-status")).to_contain_text("Cancelled")
     assert Run.objects.get().config["epochs"] == 3.0
+
+
+def test_a_batch_that_fits_is_put_into_the_form_by_one_key(
+    page: Page, live_server: Any, sign_in_browser: SignIn, admin: User, dataset: DatasetVersion, base: ModelVersion
+) -> None:
+    beat("small@here", ["gpu"], SMALL)
+    sign_in_browser(admin)
+    page.goto(live_server.url + reverse("run_new") + TOO_LARGE)
+    expect(page.locator("#run-verdict")).to_contain_text("Fits on no worker that is up")
+    page.get_by_label("Notes").fill("kept")
+    take = page.get_by_role("button", name="Put it into the form")
+    take.focus()
+    page.keyboard.press("Enter")
+    expect(page.locator("#run-verdict")).to_contain_text("Fits: ")
+    expect(page.get_by_label("Batch size")).not_to_have_value("64")
+    expect(page.get_by_label("Notes")).to_have_value("kept")
+    expect(take).to_have_count(0)
+    expect(page.locator("#run-estimate")).to_be_focused()
+    assert not Run.objects.exists()
+    page.get_by_label("Notes").press("Enter")  # launches, also in a form that was redrawn
+    expect(page.get_by_role("heading", name="SmolLM2-135M-Instruct-dpo-1")).to_be_visible()
+    config = Run.objects.get().config
+    assert config["batch_size"] * config["gradient_accumulation"] == 64
 
 
 def test_nothing_typed_is_lost_while_the_form_is_redrawn(
@@ -270,6 +302,7 @@ def test_pages_fit_a_phone_and_hold_to_the_accessibility_rules(
     paths = [
         reverse("run_list"),
         reverse("run_new"),
+        reverse("run_new") + TOO_LARGE + "&gpus=2",
         reverse("run_detail", args=[run.pk]),
         reverse("run_detail", args=[failed.pk]),
         reverse("model_list"),
@@ -284,6 +317,7 @@ def test_pages_fit_a_phone_and_hold_to_the_accessibility_rules(
     page = context.new_page()
     complaints: list[str] = []
     page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
+    beat("small@here", ["gpu"], SMALL)
     for path in paths:
         page.goto(live_server.url + path)
         for summary in page.locator("details > summary:visible").all():

@@ -169,6 +169,7 @@ def render_form(
         **_describe_clone(_find_run((request.POST or request.GET).get("like", "")), form),
         **describe_estimate(form, place),
         "focus": request.GET.get("focus", ""),
+        "scripted": "HX-Request" in request.headers,
         "open_rest": any(field.name in form.initial for group in form.groups for field in group.fields),
     }
     template = (
