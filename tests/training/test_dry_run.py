@@ -277,6 +277,7 @@ def test_the_smallest_living_worker_that_may_take_it_is_looked_at(ask: Ask) -> N
     Worker.objects.filter(name="gone@here").update(seen_at=Now() - timedelta(hours=1))
     one, large = ask(gpus=1), ask(placement=Placement(gpus=1, gpu_memory_gb=80))
     assert (one.device.name, large.device.name) == ("NVIDIA L4", "NVIDIA H200")
+    assert (one.device.memory, large.device.memory) == (24 * GB, 80 * GB)  # it may come to one that has no more
     assert one.fits_memory and not words.list_warnings(one)
     assert ask().device.worker in ("small@here", "cpu@here")
 

@@ -51,7 +51,7 @@ def test_the_page_comes_with_an_estimate_and_asks_again(
     assert f'hx-get="{PANEL}"' in panel and "delay:500ms" in panel
     assert "<dd><span" in panel and "Steps" in panel and ">34<" in panel
     assert "Put it into the form" not in panel  # it needs JavaScript
-    assert re.search(r'role="status" id="run-verdict">Estimated: 34 steps, about', page)
+    assert re.search(r'role="status" id="run-verdict">No worker for training is up. Estimated: 34 steps, about', page)
 
 
 @pytest.mark.parametrize("method", ["sft", "dpo", "reward"])

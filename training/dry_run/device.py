@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from models_registry.machines import GB, Ask, Machine
 from models_registry.workers import SeenWorker, list_workers
@@ -24,6 +24,8 @@ class Device:
     cores: int = 1
     disk_free: int | None = None
     worker: str = ""
+    is_capped: bool = False
+    """Whether ``memory`` is what was asked for and the worker has more: the run may come to one that has not."""
 
     @property
     def usable(self) -> int:
@@ -49,11 +51,13 @@ def describe_device(worker: SeenWorker, gpus: int) -> Device:
 
 
 def find_device(ask: Ask) -> Device:
-    """The smallest device that the run may come to. Where none is up, what was asked for, as far as it was."""
+    """The smallest device that the run may come to: of the living workers, and no more memory than was asked for."""
     fitting = [describe_device(worker, ask.gpus) for worker, machine in list_devices() if machine.meets(ask)]
-    if fitting:
-        return min(fitting, key=lambda device: (device.memory, device.worker))
-    return Device("cuda" if ask.gpus else "cpu", memory=ask.gpu_memory_gb * GB)
+    asked = ask.gpu_memory_gb * GB
+    if not fitting:
+        return Device("cuda" if ask.gpus else "cpu", memory=asked)
+    smallest = min(fitting, key=lambda device: (device.memory, device.worker))
+    return replace(smallest, memory=asked, is_capped=True) if 0 < asked < smallest.memory else smallest
 
 
 def find_larger(ask: Ask, needed: int) -> Device | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from django.conf import settings
@@ -79,7 +79,6 @@ class Estimate:
     limit_gb: float | None = None
     launcher: str = ""
     """accelerate's configuration, where there are several GPUs."""
-    notes: list[str] = field(default_factory=list)
 
     @property
     def effective_batch(self) -> int:

@@ -112,7 +112,9 @@ def estimate_memory(setup: Setup, batch_size: int) -> Memory:
     activations = measure_activations(
         positions, layers=shape.layers, width=shape.width, inner=shape.inner, bf16=setup.is_bf16
     )
-    base = BASE[device.kind] + (_measure_data(setup.lengths) if device.kind == "cpu" else 0)
+    base = BASE[device.kind]
+    if device.kind == "cpu":  # what the weights were read from is given back late, if at all
+        base += _measure_data(setup.lengths) + shape.stored
     recomputes = config.gradient_checkpointing == "on"
     if config.gradient_checkpointing == "auto" and device.memory:
         needed = activations + STATE_BYTES * setup.trained

@@ -29,6 +29,8 @@ class ModelShape:
     adapter_width: int = 0
     """Parameters of LoRA adapters of rank 1."""
     context_length: int | None = None
+    stored: int = 0
+    """Bytes of the weights as they lie on disk."""
     files: int = 4_000_000
     """Bytes of tokenizer, configuration and texts; these of a vocabulary of 50,000 where it is not known."""
     is_guess: bool = False
@@ -85,6 +87,7 @@ def make_shape(facts: dict[str, Any]) -> ModelShape:
         head=0 if is_guess else int(facts.get("head") or 0),
         adapter_width=int(facts.get("adapter_width") or 0) or layers * (attention + feed_forward),
         context_length=facts.get("context_length"),
+        stored=int(facts.get("size_bytes") or 2 * parameters),
         **({"files": int(facts["bytes"]) - int(facts["size_bytes"])} if facts.get("bytes") else {}),
         is_guess=is_guess,
     )

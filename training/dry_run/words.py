@@ -26,14 +26,14 @@ class Figure:
 
 
 @dataclass(frozen=True)
-class Warning:
+class EstimateWarning:
     """``code`` for programs: hindrance, memory, disk, disk_limit, hour_limit or long."""
 
     code: str
     text: str
 
 
-def list_warnings(estimate: Estimate) -> list[Warning]:
+def list_warnings(estimate: Estimate) -> list[EstimateWarning]:
     """Everything that speaks against launching it so; nothing of it keeps anybody from launching."""
     found = [
         ("hindrance", estimate.hindrance),
@@ -43,11 +43,15 @@ def list_warnings(estimate: Estimate) -> list[Warning]:
         ("hour_limit", _warn_of_hours(estimate)),
         ("long", _warn_of_length(estimate)),
     ]
-    return [Warning(code, text) for code, text in found if text]
+    return [EstimateWarning(code, text) for code, text in found if text]
 
 
 def say_verdict(estimate: Estimate) -> str:
-    """In one sentence, for beside the button."""
+    """For beside the button: whether it fits, and what it takes."""
+    return " ".join(filter(None, [estimate.hindrance, _say_fit(estimate), _warn_of_disk(estimate)]))
+
+
+def _say_fit(estimate: Estimate) -> str:
     steps = ngettext("%(count)d step", "%(count)d steps", estimate.steps) % {"count": estimate.steps}
     words = {
         "steps": steps,
@@ -144,6 +148,8 @@ def name_device(estimate: Estimate) -> str:
     """NVIDIA H200 of worker one@host; what is not known is said."""
     device = estimate.device
     kind = _("a GPU") if device.kind == "cuda" else _("a processor")
+    if device.is_capped:
+        return _("a GPU as asked for")
     if not device.worker:
         return kind
     return _("%(device)s of the worker %(worker)s") % {"device": device.name or kind, "worker": device.worker}
