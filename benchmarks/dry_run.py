@@ -2,7 +2,7 @@
 
     python -m benchmarks.dry_run --model tiny --model /models/stories15M --steps 10
 
-Each run is started as a worker starts it, with the launcher, and watched as a worker watches it: memory of all its
+Each run is started as a worker starts it, and watched as a worker watches it: memory of all its
 processes, disk of its folder. Pairs are the first of the sample project's. Prints a table in Markdown.
 """
 
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -37,7 +38,7 @@ from training.engine.preview import preview_run
 from training.engine.sizes import count_steps
 from training.engine.spec import RunSpec
 from training.models import Run
-from training.services import build_launch_command
+from training.services import build_launch_command, describe_surroundings
 
 METHODS = ("sft", "dpo", "reward")
 LOOK_S = 0.2
@@ -149,7 +150,8 @@ def measure(case: Case, pairs: Path, number: int) -> Measured:
         write_spec(case, pairs, folder)
         started = time.monotonic()
         command = [sys.executable, *build_launch_command(), str(folder)]
-        process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
+        environment = os.environ | describe_surroundings(1)
+        process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, env=environment)
         memory = disk = 0
         while process.poll() is None:
             found = measure_processes(process.pid)

@@ -16,7 +16,7 @@ from training.engine.config import ConfigErrors, TrainingConfig
 from training.models import Run
 
 RUNS_LOOKED_AT = 50
-START_S = 20.0
+START_S = 15.0
 """Libraries, model and data: what a run takes beside its steps."""
 UTILISATION = 0.2
 """Share of a GPU's peak that is reached where nothing was measured: padding-free training reached 19 to 22 % (Open
