@@ -1,4 +1,4 @@
-"""What every request passes besides Django's own: where a login leads back to, and words for a wrong method."""
+"""What every request passes besides Django's own: where a login leads back to, addresses of nothing, wrong methods."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from django.conf import settings
 from django.contrib.auth.middleware import LoginRequiredMiddleware
 from django.contrib.auth.views import redirect_to_login
-from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed, HttpResponseRedirect
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseNotAllowed, HttpResponseRedirect
 from django.shortcuts import resolve_url
 from django.utils.translation import gettext as _
 
@@ -26,6 +26,29 @@ class LeadBackToPages(LoginRequiredMiddleware):
         if request.method in ("GET", "HEAD"):
             return super().handle_no_permission(request, view_func)
         return redirect_to_login(find_page_before(request) or resolve_url("home"), resolve_url(settings.LOGIN_URL))
+
+
+class RefuseImpossibleNames:
+    """404 for an address with a number or text that no row can have, so that no database is asked for it.
+
+    SQLite breaks where a relation or a list is asked for a number above its highest, PostgreSQL where a text has a NUL.
+    """
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        return self.get_response(request)
+
+    def process_view(
+        self, request: HttpRequest, view: Callable[..., Any], args: list[Any], names: dict[str, Any]
+    ) -> None:
+        for value in names.values():
+            if (isinstance(value, int) and value > _HIGHEST_ROW) or (isinstance(value, str) and "\0" in value):
+                raise Http404
+
+
+_HIGHEST_ROW = 2**63 - 1
 
 
 def find_page_before(request: HttpRequest) -> str:

@@ -89,6 +89,14 @@ class PromotionSerializer(serializers.ModelSerializer[Promotion]):
         read_only_fields = ["id", "kind", "model", "at"]
 
 
+class ModelFilterSerializer(serializers.Serializer[Any]):
+    """Which models are listed; an empty value asks for nothing."""
+
+    alias = serializers.CharField(default="", allow_blank=True)
+    kind = serializers.ChoiceField(choices=ModelKind.choices, default="", allow_blank=True)
+    archived = serializers.CharField(default="", allow_blank=True)
+
+
 LIST_PARAMETERS = [
     OpenApiParameter("alias", str, description="Those alone that have this alias now."),
     OpenApiParameter("kind", str, enum=list(ModelKind.values)),
@@ -104,11 +112,13 @@ class ModelListView(generics.ListCreateAPIView[ModelVersion]):
     serializer_class = ModelSerializer
 
     def get_queryset(self) -> QuerySet[ModelVersion]:
-        asked = self.request.query_params
-        models = list_models().filter(archived_at__isnull=asked.get("archived") != "1")
-        if kind := asked.get("kind"):
+        wanted = ModelFilterSerializer(data=self.request.query_params.dict())
+        wanted.is_valid(raise_exception=True)
+        asked = wanted.validated_data
+        models = list_models().filter(archived_at__isnull=asked["archived"] != "1")
+        if kind := asked["kind"]:
             models = models.filter(kind=kind)
-        if alias := asked.get("alias"):
+        if alias := asked["alias"]:
             models = models.filter(pk__in=list_standing().filter(alias=alias).values("model"))
         return models
 

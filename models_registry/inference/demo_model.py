@@ -119,7 +119,7 @@ def _download_wheel(program: Program, folder: Path) -> bool:
                 child.wait()
         if child.returncode != 0:
             output.seek(0)
-            raise _explain_pip(output.read())
+            raise _explain_pip(output.read(), shutil.disk_usage(folder).free)
     shutil.rmtree(growing, ignore_errors=True)
     return True
 
@@ -137,12 +137,13 @@ def _watch_download(program: Program, child: subprocess.Popen[bytes], folder: Pa
                 return False
 
 
-def _explain_pip(output: str) -> ProgramError:
+def _explain_pip(output: str, free: int) -> ProgramError:
+    """``free``: bytes left on the disk, where pip's own words may have found no room either."""
     print(output, file=sys.stderr, flush=True)
     if "No module named pip" in output:
         return ProgramError("unreachable", f"This Python environment has no pip to download with. {_RETRY}")
     # pip says so in an ERROR line, or, where it did not expect it, at the end of a traceback.
-    if any(sign in output for sign in ("No space left on device", "Disk quota exceeded")):
+    if free < WHEEL_BYTES or any(sign in output for sign in ("No space left on device", "Disk quota exceeded")):
         return ProgramError("disk_full", "The disk is full. Free some space (about 700 MB), then try again.")
     errors = re.findall(r"^ERROR: (.+)$", output, re.MULTILINE)
     reason = f" pip says: {errors[-1].strip()}" if errors else ""

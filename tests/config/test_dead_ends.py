@@ -70,3 +70,20 @@ def test_the_api_documentation_leads_a_browser_to_the_login(client: Client, sign
     assert client.get(docs).status_code == 401
     answer = sign_in(labeler).get(docs, headers={"accept": "text/html"})
     assert answer.status_code == 200 and "swagger-ui" in answer.content.decode()
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        f"/models/{2**63}/retry/",
+        f"/models/{2**63}/cancel/",
+        f"/comparisons/{2**63}/gold/retire/",
+        f"/lineage/model/{2**63}/",
+        f"/api/v1/lineage/dataset/{2**63}/",
+        "/accounts/me/tokens/%00/revoke/",
+    ],
+)
+def test_a_number_or_text_that_no_row_can_have_is_not_found(sign_in: SignIn, admin: User, path: str) -> None:
+    client = sign_in(admin)
+    answer = client.get(path) if "lineage" in path else client.post(path)
+    assert answer.status_code == 404

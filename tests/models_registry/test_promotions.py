@@ -130,3 +130,9 @@ def test_a_long_list_takes_no_more_queries(sign_in: SignIn, admin: User, models:
             client.get(reverse("model_list"))
         counts.append(len(asked))
     assert counts[0] == counts[1]
+
+
+@pytest.mark.parametrize(("query", "field"), [("kind=nonsense", "kind"), ("kind=%00", "kind"), ("alias=%00", "alias")])
+def test_a_filter_that_makes_no_sense_is_named(api: Api, admin: User, query: str, field: str) -> None:
+    answer = api(admin).get(f"/api/v1/models/?{query}")
+    assert (answer.status_code, list(answer.json())) == (400, [field])

