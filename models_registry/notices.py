@@ -111,7 +111,8 @@ def is_following(user: User, work: LeasedWork) -> bool:
 @transaction.atomic
 def save_settings(user: User, *, channels: Mapping[str, str], language: str, email: str) -> None:
     NoticeSettings.objects.update_or_create(user=user, defaults={"channels": dict(channels), "language": language})
-    User.objects.filter(pk=user.pk).update(email=email)
+    user.email = email
+    user.save(update_fields=["email"])
 
 
 def say(notice: Notice) -> str:

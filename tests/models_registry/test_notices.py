@@ -118,6 +118,8 @@ def test_settings_are_checked_and_kept(admin: User, client: Client, api: Callabl
     assert client.post(reverse("notice_settings"), values | {"email": "a@example.org"}).status_code == 302
     told = api(admin).get(reverse("api_notice_settings")).json()
     assert (told["email"], told["language"], told["channels"]["run_failed"]) == ("a@example.org", "ko", "mail")
+    changed = api(admin).put(reverse("api_notice_settings"), told | {"email": "b@example.org"})
+    assert changed.json() == told | {"email": "b@example.org"}
     wrong = api(admin).put(reverse("api_notice_settings"), told | {"channels": {"weather": "app"}})
     assert (wrong.status_code, "weather" in wrong.content.decode()) == (400, True)
 
