@@ -54,17 +54,27 @@ def build_files_options(data_dir: Path) -> dict[str, Any]:
     }
 
 
+_bound: dict[Path, list[Any]] = {}
+"""What this process has bound, by the exchange's file: it holds where somebody has removed the broker's folder."""
+
+
 class Channel(filesystem.Channel):
-    """Kombu's channel with messages that appear and disappear in one step."""
+    """Kombu's channel with messages that appear and disappear in one step, and folders that come back when removed."""
 
     def _put(self, queue: str, payload: dict[str, Any], **_kwargs: Any) -> None:  # type: ignore[override]
         folder = Path(self.data_folder_out)
         name = f"{time.time_ns():020d}-{uuid.uuid4().hex}.{queue}.msg"
+        self._restore_folders()
         write_in_one_step(folder / name, json.dumps(payload))
 
     def _get(self, queue: str, timeout: float | None = None) -> dict[str, Any]:
         folder, taken = Path(self.data_folder_in), Path(self.processed_folder)
-        for name in sorted(os.listdir(folder)):
+        self._restore_folders()
+        try:
+            names = sorted(os.listdir(folder))
+        except FileNotFoundError:  # removed in this moment
+            raise Empty from None
+        for name in names:
             if name.partition(".")[2] != f"{queue}.msg":
                 continue
             try:
@@ -78,7 +88,12 @@ class Channel(filesystem.Channel):
         raise Empty
 
     def get_table(self, exchange: str) -> list[Any]:
-        """The exchange's bindings; one that cannot be read counts as empty and is written anew at the next binding."""
+        """The exchange's bindings: those in its file, and what this process has bound."""
+        rows = self._read_table(exchange)
+        return rows + [binding for binding in _bound.get(self._locate_table(exchange), []) if binding not in rows]
+
+    def _read_table(self, exchange: str) -> list[Any]:
+        """One that cannot be read counts as empty and is written anew at the next binding."""
         try:
             rows = json.loads(self._locate_table(exchange).read_text(encoding="utf-8"))
             return [filesystem.exchange_queue_t(*row) for row in rows]
@@ -90,19 +105,36 @@ class Channel(filesystem.Channel):
 
     def _queue_bind(self, exchange: str, routing_key: str | None, pattern: str | None, queue: str | None) -> None:
         binding = filesystem.exchange_queue_t(routing_key or "", pattern or "", queue or "")
+        self._restore_folders()
+        known = _bound.setdefault(self._locate_table(exchange), [])
+        if binding not in known:
+            known.append(binding)
         with self._lock_exchanges():
-            table = self.get_table(exchange)
+            table = self._read_table(exchange)
             if binding not in table:
                 write_in_one_step(self._locate_table(exchange), json.dumps([binding, *table]))
 
     def _delete(self, queue: str, exchange: str, routing_key: str, pattern: str, *_args: Any, **_kwargs: Any) -> None:
         self._purge(queue)
         binding = filesystem.exchange_queue_t(routing_key or "", pattern or "", queue or "")
+        known = _bound.get(self._locate_table(exchange), [])
+        if binding in known:
+            known.remove(binding)
         with self._lock_exchanges():
-            table = self.get_table(exchange)
+            table = self._read_table(exchange)
             if binding in table:
                 kept = [row for row in table if row != binding]
                 write_in_one_step(self._locate_table(exchange), json.dumps(kept))
+
+    def _restore_folders(self) -> None:
+        """Somebody may clear the broker away while the house runs; DATA_DIR itself is never made here."""
+        folders = [Path(self.data_folder_in), Path(self.processed_folder), Path(self.control_folder)]
+        if all(folder.is_dir() for folder in folders):
+            return
+        log.warning("The broker's folder %s was removed; it is made anew.", folders[0].parent)
+        folders[0].parent.mkdir(mode=0o700, exist_ok=True)
+        for folder in folders:
+            folder.mkdir(mode=0o700, exist_ok=True)
 
     def _locate_table(self, exchange: str) -> Path:
         path: Path = self._exchange_file(exchange)  # type: ignore[attr-defined]  # in kombu, not yet in its types

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import stat
 import threading
 from collections.abc import Iterator
@@ -11,7 +12,7 @@ from typing import Any
 
 import pytest
 from django.conf import settings as django_settings
-from kombu import Connection, Queue
+from kombu import Connection, Exchange, Queue
 from kombu.simple import SimpleQueue
 
 from config.broker import build_files_options, register_files_broker
@@ -60,6 +61,22 @@ def test_unreadable_message_is_left_out(tmp_path: Path, simple_queue: SimpleQueu
     assert read_all(simple_queue) == [{"number": 1}]
     assert list((tmp_path / "broker/messages").iterdir()) == []
     assert list((tmp_path / "broker/taken").iterdir()) == []
+
+
+def test_a_folder_that_is_removed_comes_back_with_its_bindings(tmp_path: Path, options: dict[str, Any]) -> None:
+    with (
+        Connection("files://", transport_options=options) as worker,
+        Connection("files://", transport_options=options) as web,
+    ):
+        queue = SimpleQueue(worker, Queue("short", Exchange("work"), routing_key="short"))  # type: ignore[arg-type]
+        sender = SimpleQueue(web, Queue("short", Exchange("work"), routing_key="short"))  # type: ignore[arg-type]
+        shutil.rmtree(tmp_path / "broker")
+        assert read_all(queue) == []
+        sender.put({"number": 1})
+        assert read_all(queue) == [{"number": 1}]
+        shutil.rmtree(tmp_path / "broker")
+        sender.put({"number": 2})
+        assert read_all(queue) == [{"number": 2}]
 
 
 def test_torn_list_of_bindings_is_written_anew(tmp_path: Path, options: dict[str, Any]) -> None:
