@@ -19,7 +19,7 @@ from safetensors.torch import load_file
 
 from annotate.models import AuditEvent, DatasetVersion
 from models_registry import leases, supervisor, tasks
-from models_registry.machines import GB, Gpu, Machine
+from models_registry.machines import GB, Gpu, Machine, describe_machine
 from models_registry.models import ModelVersion
 from models_registry.selectors import list_models
 from tests.tiny_models import make_tiny_policy
@@ -77,6 +77,7 @@ def test_cancelled_run_goes_on_from_its_checkpoint_to_the_registry(
     run.refresh_from_db()
     assert (run.state, run.epoch) == ("finished", 2), run.cause + run.log_tail
     assert f"Taken up from step {left_off} of {STEPS}." in run.result["notes"]
+    assert run.result["hardware"] == describe_machine().device_name  # what estimates of later runs are scaled from
 
     model = list_models().get(trained_by=run)
     assert (model.name, model.kind, model.source, model.base) == (run.name, "policy", "run", base_model)

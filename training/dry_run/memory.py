@@ -146,10 +146,8 @@ def _measure_data(lengths: Lengths) -> int:
 def propose_batch(setup: Setup) -> int | None:
     """The largest batch size that fits and divides the rows of a step, so that these stay; None where none fits.
 
-    One whose activations need not be computed twice goes first. Without a known memory there is nothing to fit into.
+    One whose activations need not be computed twice goes first. Into a memory that is not known nothing fits.
     """
-    if not setup.device.memory:
-        return None
     rows = setup.config.batch_size * setup.config.gradient_accumulation
     sizes = [size for size in range(min(rows, MOST), 0, -1) if rows % size == 0 and rows // size <= MOST]
     found = {size: estimate_memory(setup, size) for size in sizes}
