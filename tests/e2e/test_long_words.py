@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import User
 from django.urls import reverse
-from playwright.sync_api import Browser
+from playwright.sync_api import Browser, expect
 
 from annotate.models import Comparison, Membership, Project, Response, ResponseScore, SamplingJob
 from models_registry.models import WorkState
@@ -94,3 +94,20 @@ def test_a_long_name_leaves_room_for_the_next_column(
     cell = page.locator("tbody tr > th + td").first.bounding_box()
     context.close()
     assert cell is not None and cell["x"] < 300
+
+
+def test_beside_long_names_figures_stay_whole(
+    browser: Browser, live_server: Any, admin: User, paths: list[str]
+) -> None:
+    """On a phone, runs beside each other: a value in a legend is one line, and no column is as wide as a name."""
+    compared = next(path for path in paths if path.startswith(reverse("run_compare")))
+    context = browser.new_context(viewport={"width": 390, "height": 800})
+    add_session(context, live_server.url, admin)
+    page = context.new_page()
+    page.goto(live_server.url + compared)
+    expect(page.locator("[data-value]").first).not_to_have_text("–")
+    boxes = "(all, side) => all.map(each => each.getBoundingClientRect()[side])"
+    heights = page.locator("[data-value]").evaluate_all(boxes, "height")
+    widths = page.locator("thead th").evaluate_all(boxes, "width")
+    context.close()
+    assert max(heights) < 30 and max(widths) < 200
