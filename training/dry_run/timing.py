@@ -16,12 +16,12 @@ from training.engine.config import ConfigErrors, TrainingConfig
 from training.models import Run
 
 RUNS_LOOKED_AT = 50
-START_S = 15.0
+START_S = 12.0
 """Libraries, model and data: what a run takes beside its steps."""
 UTILISATION = 0.2
 """Share of a GPU's peak that is reached where nothing was measured: padding-free training reached 19 to 22 % (Open
 Instruct, pull request 1466)."""
-CORE_FLOPS = {"fp32": 30e9, "bf16": 100e9}
+CORE_FLOPS = {"fp32": 60e9, "bf16": 100e9}
 """Operations a second of one processor core, round figures of what was measured (benchmarks/README.md)."""
 _GPU_FLOPS = {
     "H200": (989e12, 67e12),
