@@ -25,6 +25,7 @@ DEMO_MODEL_NAME = "SmolLM2-135M-Instruct"
 
 _PART = r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,94}[A-Za-z0-9])?"
 _HUB_ID = re.compile(rf"{_PART}/{_PART}")
+_MOST_NAMED = 20
 _WEIGHTS = "*.safetensors"
 
 
@@ -48,9 +49,11 @@ def list_local_folders() -> list[LocalModelFolder]:
     """The folders with safetensors weights directly below MODEL_ROOTS: the only ones that a request can name."""
     found = []
     for number, root in enumerate(settings.MODEL_ROOTS):
-        if root.is_dir():
+        try:
             folders = sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
-            found += [LocalModelFolder(f"{number}/{path.name}", path) for path in folders if any(path.glob(_WEIGHTS))]
+        except OSError:  # it is not there, or not for the eyes of whoever runs the house
+            continue
+        found += [LocalModelFolder(f"{number}/{path.name}", path) for path in folders if any(path.glob(_WEIGHTS))]
     return found
 
 
@@ -65,10 +68,10 @@ def register_model(*, source: str, ref: str, name: str, by: User) -> ModelVersio
         raise RegisterError("source", _("%(source)s is no source of base models.") % {"source": repr(source)})
     if source == ModelSource.HUB and (not _HUB_ID.fullmatch(ref) or ".." in ref or "--" in ref):
         raise RegisterError("ref", _("%(id)s is not a hub id such as organisation/model.") % {"id": repr(ref)})
-    if source == ModelSource.FOLDER and ref not in {folder.ref for folder in list_local_folders()}:
-        raise RegisterError("ref", _("%(folder)s is none of the listed folders.") % {"folder": repr(ref)})
-    if source == ModelSource.PULL and ref not in _list_pushed():
-        raise RegisterError("ref", _("%(folder)s is none of the listed folders.") % {"folder": repr(ref)})
+    if source == ModelSource.FOLDER:
+        _require_listed(ref, [folder.ref for folder in list_local_folders()])
+    if source == ModelSource.PULL:
+        _require_listed(ref, _list_pushed())
     name = " ".join(name.split()) or ref.rpartition("/")[2] or DEMO_MODEL_NAME
     if len(name) > 100:
         raise RegisterError("name", _("The name has %(count)d characters; at most 100.") % {"count": len(name)})
@@ -182,6 +185,13 @@ def _list_pushed() -> list[str]:
         return hub.list_pushed()
     except StoreError as error:
         raise RegisterError("ref", str(error)) from error
+
+
+def _require_listed(ref: str, refs: list[str]) -> None:
+    if ref not in refs:
+        known = ", ".join(refs[:_MOST_NAMED]) or "-"
+        words = {"folder": repr(ref[:100]), "known": known}
+        raise RegisterError("ref", _("%(folder)s is none of the listed folders: %(known)s.") % words)
 
 
 def _make_taken_error(name: str) -> RegisterError:

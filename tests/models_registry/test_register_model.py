@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -35,8 +36,21 @@ def test_only_folders_with_weights_are_listed(shelf: Path) -> None:
 def test_no_other_folder_can_be_named(shelf: Path, admin: User, ref: str) -> None:
     with pytest.raises(RegisterError) as caught:
         register_model(source="folder", ref=ref, name="x", by=admin)
-    assert caught.value.field == "ref"
+    assert caught.value.field == "ref" and "1/tiny" in str(caught.value)
     assert not ModelVersion.objects.exists()
+
+
+def test_folder_that_may_not_be_read_hides_no_other(shelf: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (shelf.parent / "not there").mkdir()
+    look = Path.iterdir
+
+    def refuse(path: Path) -> Iterator[Path]:
+        if path != shelf:
+            raise PermissionError(13, "Permission denied")
+        return look(path)
+
+    monkeypatch.setattr(Path, "iterdir", refuse)
+    assert [folder.ref for folder in list_local_folders()] == ["1/tiny"]
 
 
 @pytest.mark.parametrize("ref", ["", "gpt2", "a/b/c", "../b", "a/..", "a/b--c", "a/b;rm", "https://x/y", "a/b\n"])
