@@ -45,6 +45,12 @@ def set_up(method: str = "dpo", device: Device = H200, lengths: Lengths = LENGTH
     return Setup(SMOL, TrainingConfig.from_dict(method, values), lengths, device)
 
 
+@pytest.fixture(autouse=True)
+def _own_files(tmp_path: Path, settings: Any) -> None:
+    """A dataset's folder is named by its number: an earlier test's may lie there."""
+    settings.DATA_DIR = tmp_path
+
+
 @pytest.fixture
 def ask(dataset: DatasetVersion, base: ModelVersion) -> Ask:
     """ask(method="dpo", values={...}): what such a run would take."""

@@ -6,6 +6,7 @@ import dataclasses
 import html
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -22,6 +23,12 @@ from training.models import Run
 
 NEW, PANEL, API = "/runs/new/", "/runs/new/estimate/", "/api/v1/runs/estimate/"
 CPU = Machine(processor="EPYC", cores=2, memory=24 * GB, disk_free=100 * GB)
+
+
+@pytest.fixture(autouse=True)
+def _own_files(tmp_path: Path, settings: Any) -> None:
+    """A dataset's folder is named by its number: an earlier test's may lie there."""
+    settings.DATA_DIR = tmp_path
 
 
 @pytest.fixture
