@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from typing import Any
 
 import pytest
@@ -196,6 +197,11 @@ def test_a_run_is_launched_and_cancelled_by_hand(
     assert Run.objects.get().config["epochs"] == 3.0
 
 
+def answer_late(route: Route) -> None:
+    time.sleep(1.5)
+    route.continue_()
+
+
 def test_a_batch_that_fits_is_put_into_the_form_by_one_key(
     page: Page, live_server: Any, sign_in_browser: SignIn, admin: User, dataset: DatasetVersion, base: ModelVersion
 ) -> None:
@@ -203,8 +209,9 @@ def test_a_batch_that_fits_is_put_into_the_form_by_one_key(
     sign_in_browser(admin)
     page.goto(live_server.url + reverse("run_new") + TOO_LARGE)
     expect(page.locator("#run-verdict")).to_contain_text("Fits on no worker that is up")
-    page.get_by_label("Notes").fill("kept")
     take = page.get_by_role("button", name="Put it into the form")
+    page.route(re.compile(r"/runs/new/\?"), answer_late)  # meanwhile the estimate asks anew, for what was typed
+    page.get_by_label("Notes").fill("kept")
     take.focus()
     page.keyboard.press("Enter")
     expect(page.locator("#run-verdict")).to_contain_text("Fits: ")
