@@ -218,9 +218,8 @@ def test_program_that_saves_and_leaves_for_want_of_the_database_has_not_crashed(
 
     monkeypatch.setattr(leases, "extend", fail_for_a_while)
     monkeypatch.setattr(supervisor, "kill_group", note)
-    monkeypatch.setattr(
-        "models_registry.supervisor.connection.close", lambda: None
-    )  # it would end the test's transaction
+    # Closing the connection would end the test's transaction.
+    monkeypatch.setattr("models_registry.supervisor.connection.close", lambda: None)
     monkeypatch.setattr(supervisor, "SILENT_SHARE", 0.05)
     with pytest.raises(leases.DatabaseLost):
         supervise("wait")
@@ -378,6 +377,7 @@ import os, sys, time
 from pathlib import Path
 import django
 django.setup()
+from models_registry.program_folder import ProgramFolder
 from models_registry.slots import Slot
 from models_registry.supervisor import ProgramJob, start_program
 files = ProgramFolder(Path(sys.argv[1]))
