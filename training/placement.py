@@ -74,9 +74,14 @@ def _make_turn(run: Run, shares: dict[int, float], now: datetime) -> Turn:
     return make_turn(run.priority, run.queued_at, now, share=share, number=run.pk)
 
 
+def list_run_workers() -> list[SeenWorker]:
+    """The living workers that take runs."""
+    return [worker for worker in list_workers() if worker.takes(Run.queue)]
+
+
 def explain_wait(ask: Ask) -> str:
     """Why no living worker can take it, in words; empty where one could."""
-    workers = [worker for worker in list_workers() if worker.takes(Run.queue)]
+    workers = list_run_workers()
     if any(worker.machine.meets(ask) for worker in workers):
         return ""
     if not workers:

@@ -14,6 +14,7 @@ from annotate.permissions import IsAdmin
 from training.api.runs import NewRunSerializer, sort_errors
 from training.dry_run import words
 from training.dry_run.estimate import Estimate, estimate_launch
+from training.dry_run.lengths import CHARACTERS, COUNTED, LIKE, LIMIT
 from training.placing import Placement
 from training.services import LaunchErrors
 
@@ -81,7 +82,7 @@ class RunEstimateSerializer(serializers.Serializer[Any]):
     effective_batch = serializers.IntegerField()
     rows = serializers.IntegerField()
     tokens = serializers.IntegerField()
-    lengths = serializers.ChoiceField(choices=["preview", "other preview", "characters", "limit"])
+    lengths = serializers.ChoiceField(choices=[COUNTED, LIKE, CHARACTERS, LIMIT])
     device = EstimatedDeviceSerializer()
     memory = EstimatedMemorySerializer()
     time = EstimatedTimeSerializer()

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from models_registry.machines import GB, Ask, Machine
-from models_registry.workers import SeenWorker, list_workers
+from models_registry.machines import GB, Ask
+from models_registry.workers import SeenWorker
 from training.engine.sizes import MEMORY_SHARE
-from training.models import Run
+from training.placement import list_run_workers
 
 GPU_SHARE = 0.95
 """Of a GPU's memory that a program can have: the rest is the driver's and lies between the pieces."""
@@ -33,9 +33,10 @@ class Device:
         return int(self.memory * (GPU_SHARE if self.kind == "cuda" else MEMORY_SHARE))
 
 
-def list_devices() -> list[tuple[SeenWorker, Machine]]:
-    """The living workers that take runs."""
-    return [(worker, worker.machine) for worker in list_workers() if worker.takes(Run.queue)]
+def list_devices(ask: Ask) -> list[Device]:
+    """Of the living workers that meet the ask, the smallest first."""
+    fitting = [describe_device(worker, ask.gpus) for worker in list_run_workers() if worker.machine.meets(ask)]
+    return sorted(fitting, key=lambda device: (device.memory, device.worker))
 
 
 def describe_device(worker: SeenWorker, gpus: int) -> Device:
@@ -52,16 +53,12 @@ def describe_device(worker: SeenWorker, gpus: int) -> Device:
 
 def find_device(ask: Ask) -> Device:
     """The smallest device that the run may come to: of the living workers, and no more memory than was asked for."""
-    fitting = [describe_device(worker, ask.gpus) for worker, machine in list_devices() if machine.meets(ask)]
-    asked = ask.gpu_memory_gb * GB
+    fitting, asked = list_devices(ask), ask.gpu_memory_gb * GB
     if not fitting:
         return Device("cuda" if ask.gpus else "cpu", memory=asked)
-    smallest = min(fitting, key=lambda device: (device.memory, device.worker))
-    return replace(smallest, memory=asked, is_capped=True) if 0 < asked < smallest.memory else smallest
+    return replace(fitting[0], memory=asked, is_capped=True) if 0 < asked < fitting[0].memory else fitting[0]
 
 
 def find_larger(ask: Ask, needed: int) -> Device | None:
     """The smallest device of a living worker that meets the ask and has so many bytes to give."""
-    fitting = [describe_device(worker, ask.gpus) for worker, machine in list_devices() if machine.meets(ask)]
-    enough = [device for device in fitting if device.usable >= needed]
-    return min(enough, key=lambda device: (device.memory, device.worker), default=None)
+    return next((device for device in list_devices(ask) if device.usable >= needed), None)

@@ -15,7 +15,6 @@ from training.dry_run.timing import UTILISATION
 from training.limits import GB
 
 LONG_DAYS = 3
-PARTS = ("weights", "gradients", "optimizer", "reference", "activations", "logits", "base")
 
 
 @dataclass(frozen=True)
