@@ -52,7 +52,6 @@ class Disk:
 
 @dataclass(frozen=True)
 class Estimate:
-    method: str
     batch_size: int
     gradient_accumulation: int
     processes: int
@@ -150,7 +149,6 @@ def estimate_run(
     work = count_work(setup, rows_seen=rows_seen, steps=steps, recomputes=memory.recomputes)
     fits = memory.total <= device.usable or not device.memory
     return Estimate(
-        method=config.method,
         batch_size=config.batch_size,
         gradient_accumulation=config.gradient_accumulation,
         processes=processes,
