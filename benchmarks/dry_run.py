@@ -37,7 +37,7 @@ from training.engine.config import TrainingConfig
 from training.engine.preview import preview_run
 from training.engine.sizes import count_steps
 from training.engine.spec import RunSpec
-from training.models import Run
+from training.models import Layout, Run
 from training.services import build_launch_command, describe_surroundings
 
 METHODS = ("sft", "dpo", "reward")
@@ -150,7 +150,7 @@ def measure(case: Case, pairs: Path, number: int) -> Measured:
         write_spec(case, pairs, folder)
         started = time.monotonic()
         command = [sys.executable, *build_launch_command(), str(folder)]
-        environment = os.environ | describe_surroundings(1)
+        environment = os.environ | describe_surroundings(Layout())
         process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, env=environment)
         memory = disk = 0
         while process.poll() is None:

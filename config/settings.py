@@ -13,6 +13,7 @@ from config.logs import build_logging
 from config.secrets import load_secret_key
 from config.startup import (
     prepare_data_dir,
+    read_address,
     read_choice,
     read_labels,
     read_number,
@@ -263,6 +264,8 @@ LEASE_SECONDS = read_number("LEASE_SECONDS", env("LEASE_SECONDS", default="120")
 HEARTBEAT_SECONDS = read_number("HEARTBEAT_SECONDS", env("HEARTBEAT_SECONDS", default="10"), least=1, most=3600)
 RECONCILE_SECONDS = read_number("RECONCILE_SECONDS", env("RECONCILE_SECONDS", default="15"), least=1, most=3600)
 WORKER_LABELS = read_labels("WORKER_LABELS", env.list("WORKER_LABELS", default=[]))
+# Where workers of other machines reach this one, for runs on several; empty: its address on the way to the database.
+WORKER_ADDRESS = read_address("WORKER_ADDRESS", env("WORKER_ADDRESS", default=""))
 MAX_CRASHES = 3
 GARBAGE_GRACE_DAYS = read_number("GARBAGE_GRACE_DAYS", env("GARBAGE_GRACE_DAYS", default="7"), least=0, most=3650)
 # Of a run that asks for no others; 0 means none.

@@ -96,6 +96,13 @@ def read_labels(name: str, texts: list[str]) -> list[str]:
     return texts
 
 
+def read_address(name: str, text: str) -> str:
+    """A host's name or number, without a port."""
+    if text and not re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?|[0-9A-Fa-f:]{2,45}", text):
+        raise SystemExit(f"{name}={text} is no host name or address, such as gpu-1.internal or 10.0.0.5.")
+    return text
+
+
 def read_choice(name: str, text: str, choices: list[str]) -> str:
     """One of ``choices``."""
     if text not in choices:

@@ -49,8 +49,15 @@ class LeaseLost(Exception):
     """The row is not this owner's any more; nothing more may be written for it."""
 
 
-class DatabaseLost(Exception):
-    """The database did not answer for most of a lease, so this attempt had to end; no fault of the work."""
+class WorkGivenBack(Exception):
+    """This attempt ended through no fault of the work, which waits for a worker again; the text says why."""
+
+
+class DatabaseLost(WorkGivenBack):
+    """The database did not answer for most of a lease."""
+
+    def __init__(self) -> None:
+        super().__init__("The database did not answer; waiting to go on.")
 
 
 class WorkCancelled(Exception):
@@ -65,8 +72,11 @@ class WorkPaused(Exception):
         self.code = code
 
 
-class WorkDrained(Exception):
-    """The worker is shutting down; the row goes back to the queue."""
+class WorkDrained(WorkGivenBack):
+    """The worker is shutting down."""
+
+    def __init__(self) -> None:
+        super().__init__("The worker was shut down; waiting for another.")
 
 
 class WorkCrashed(Exception):

@@ -22,6 +22,8 @@ from typing import Any
 
 from django.conf import settings
 
+from models_registry.slots import name_place
+
 PACKAGES = ("torch", "transformers", "accelerate")
 GB = 10**9
 """As cards are sold: one of "80 GB" has 79.6 GiB or more, and is meant by who asks for 80."""
@@ -59,6 +61,8 @@ class Machine:
     memory: int = 0
     disk_free: int = 0
     versions: Mapping[str, str] = field(default_factory=dict)
+    place: str = ""
+    """Workers of the same place share their devices; see slots.py."""
 
     @property
     def gpu_sizes_gb(self) -> list[int]:
@@ -101,6 +105,7 @@ def describe_machine() -> Machine:
         memory=measure_memory(),
         disk_free=shutil.disk_usage(settings.DATA_DIR).free,
         versions={"plumbline": read_version(), "python": platform.python_version(), **_list_versions()},
+        place=name_place(),
     )
 
 

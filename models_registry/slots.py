@@ -20,6 +20,12 @@ def name_device_slot() -> str:
     return "device-" + os.environ.get("CUDA_VISIBLE_DEVICES", "all")
 
 
+def name_place() -> str:
+    """The same for workers that cannot work on their devices at once, another one for all others."""
+    locks = os.stat(make_locks_folder())
+    return f"{socket.gethostname()}:{locks.st_dev}:{locks.st_ino}:{name_device_slot()}"
+
+
 class Slot:
     """A place on this machine; the empty name stands for work that needs none."""
 

@@ -63,8 +63,9 @@ class ProgramJob:
     ``write_inputs`` puts further files there. ``on_metrics`` gets new lines of metrics.jsonl inside the transaction
     that renews the lease. ``find_progress`` gives a number that grows when something lasting (a checkpoint) was made:
     from then on crashes count anew. ``on_usage`` gets what was used, in the same transaction; a (code, text) from it
-    lets the program save and leave, and pauses the work with this cause. ``online`` programs may use the network.
-    ``env`` is what their environment has beyond the worker's.
+    lets the program save and leave, and pauses the work with this cause. ``check`` is called every other second and
+    ends the program at once by what it raises. ``online`` programs may use the network. ``env`` is what their
+    environment has beyond the worker's.
     """
 
     command: list[str]
@@ -73,6 +74,7 @@ class ProgramJob:
     on_metrics: Callable[[list[dict[str, Any]]], None] = lambda _lines: None
     find_progress: Callable[[], int] = lambda: 0
     on_usage: Callable[[Usage], tuple[str, str] | None] = lambda _usage: None
+    check: Callable[[], None] = lambda: None
     online: bool = False
     env: dict[str, str] = field(default_factory=dict)
 
@@ -122,9 +124,11 @@ class Supervisor:
         try:
             if self._is_due(files):
                 self._renew(files, job)
+                job.check()
             elif read_clock() - self._looked_at > REFRESH_S:
                 self._looked_at = read_clock()
                 leases.look(self.work)
+                job.check()
         except (DatabaseError, InterfaceError) as error:
             log.warning("%s %s: the database does not answer: %s", type(self.work).__name__, self.work.pk, error)
             connection.close()
@@ -237,15 +241,33 @@ class Supervisor:
 
     def _wait_for_slot(self) -> None:
         """Between two programs of one row another worker may have slipped in; its program ends sometime."""
-        while not self._slot.take():
-            if leases.extend(self.work, message="Waiting for the device"):
-                raise WorkCancelled
-            if self.work.pause_requested:
-                raise WorkPaused
-            if is_draining():
-                raise WorkDrained
-            time.sleep(min(1.0, settings.HEARTBEAT_SECONDS))
+        wait_under_lease(self.work, lambda: "" if self._slot.take() else "Waiting for the device")
         self._renewed_at = read_clock()
+
+
+def wait_under_lease(work: LeasedWork, find_hindrance: Callable[[], str]) -> None:
+    """Asks every second until nothing hinders the work any more; meanwhile the page says what does.
+
+    Raises WorkCancelled, WorkPaused, WorkDrained, DatabaseLost or LeaseLost.
+    """
+    renewed_at = read_clock()
+    while True:
+        began = read_clock()
+        try:
+            if not (hindrance := find_hindrance()):
+                return
+            if leases.extend(work, message=hindrance):
+                raise WorkCancelled
+            renewed_at = began
+        except (DatabaseError, InterfaceError) as error:
+            connection.close()
+            if read_clock() - renewed_at > settings.LEASE_SECONDS * SILENT_SHARE:
+                raise DatabaseLost from error
+        if work.pause_requested:
+            raise WorkPaused
+        if is_draining():
+            raise WorkDrained
+        time.sleep(min(1.0, settings.HEARTBEAT_SECONDS))
 
 
 def read_clock() -> float:

@@ -29,12 +29,11 @@ from models_registry.draining import is_draining, start_draining, stop_draining
 from models_registry.hints import TASK_NAME
 from models_registry.leases import (
     HANDLERS,
-    DatabaseLost,
     LeaseLost,
     WorkCancelled,
     WorkCrashed,
-    WorkDrained,
     WorkFailed,
+    WorkGivenBack,
     WorkPaused,
 )
 from models_registry.log_lines import bind_log_fields
@@ -103,14 +102,13 @@ def _run_handler(work: LeasedWork, slot: Slot) -> Callable[[], None]:
     except LeaseLost as error:
         log.warning("The lease was lost: %s", error)
         return lambda: None
-    except DatabaseLost:
-        return partial(leases.requeue, work, "The database did not answer; waiting to go on.")
+    except WorkGivenBack as error:
+        log.info("%s %s is given back: %s", type(work).__name__, work.pk, error)
+        return partial(leases.requeue, work, str(error))
     except WorkCancelled:
         return partial(leases.cancel, work)
     except WorkPaused as error:
         return partial(leases.pause, work, error.code, str(error))
-    except WorkDrained:
-        return partial(leases.requeue, work, "The worker was shut down; waiting for another.")
     except WorkFailed as error:
         return partial(leases.fail, work, error.code, str(error))
     except WorkCrashed as error:

@@ -1,4 +1,4 @@
-"""How accelerate starts a run on several GPUs: its configuration, made of what the run asks for.
+"""How accelerate starts a run of several processes: its configuration, made of what the run asks for.
 
 Written into the attempt's folder and named on the command line, so that no configuration of the account that runs the
 worker has a say. Precision is a setting of the run. The same one serves processes on a CPU, which talk by gloo.
@@ -7,28 +7,44 @@ worker has a say. Precision is a setting of the run. The same one serves process
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from training.models import Sharding
+from training.models import Layout, Sharding
 
 LAUNCH_FILE = "accelerate.yaml"
 
 
-def describe_launch(gpus: int, sharding: str) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Meeting:
+    """Where the machines of a run meet, and this one's ``rank`` among them."""
+
+    address: str
+    port: int
+    rank: int = 0
+
+
+ALONE = Meeting("", 0)
+"""One machine: any free port. Of several that have not met yet the address is open, too."""
+
+
+def describe_launch(layout: Layout, meeting: Meeting = ALONE) -> dict[str, Any]:
     """A process for each GPU, with a copy of the model (DDP) or with a part of it (FSDP2)."""
-    shards = sharding == Sharding.SHARDS
+    shards = layout.sharding == Sharding.SHARDS
     config: dict[str, Any] = {
         "compute_environment": "LOCAL_MACHINE",
         "distributed_type": "FSDP" if shards else "MULTI_GPU",
-        "num_machines": 1,
-        "num_processes": gpus,
-        "machine_rank": 0,
-        "main_process_port": 0,  # any free one
+        "num_machines": layout.hosts,
+        "num_processes": layout.processes,
+        "machine_rank": meeting.rank,
+        "main_process_port": meeting.port,
         "mixed_precision": "no",
         "dynamo_config": {},
         "use_cpu": False,
     }
+    if layout.hosts > 1:
+        config |= {"main_process_ip": meeting.address, "rdzv_backend": "static", "same_network": True}
     if shards:
         config["fsdp_config"] = {
             "fsdp_version": 2,
@@ -37,6 +53,11 @@ def describe_launch(gpus: int, sharding: str) -> dict[str, Any]:
             "fsdp_cpu_ram_efficient_loading": False,
         }
     return config
+
+
+def show_launch(layout: Layout, meeting: Meeting = ALONE) -> str:
+    """The same as YAML; empty where one process needs no launcher."""
+    return write_yaml(describe_launch(layout, meeting)) if layout.processes > 1 else ""
 
 
 def write_launch(folder: Path, config: dict[str, Any] | None) -> None:

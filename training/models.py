@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from django.db import models
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
@@ -38,6 +40,24 @@ class Sharding(models.TextChoices):
     SHARDS = "shards", _("The model spread over them (FSDP2)")
 
 
+@dataclass(frozen=True)
+class Layout:
+    """How the processes of a run are spread: ``gpus`` on each of ``hosts`` machines."""
+
+    gpus: int = 0
+    hosts: int = 1
+    sharding: str = Sharding.COPIES
+
+    @property
+    def processes_here(self) -> int:
+        """On each machine."""
+        return max(1, self.gpus)
+
+    @property
+    def processes(self) -> int:
+        return self.hosts * self.processes_here
+
+
 class Run(LeasedWork, Archivable):
     """One training run. Its settings were checked by the engine's config; its program lives in ``attempt_folder``."""
 
@@ -69,9 +89,12 @@ class Run(LeasedWork, Archivable):
 
     priority = models.PositiveSmallIntegerField(_("priority"), choices=Priority, default=Priority.NORMAL)
     queued_at = models.DateTimeField(default=timezone.now, help_text=_("Since when it waits; see turns.py."))
-    gpus = models.PositiveSmallIntegerField(_("GPUs"), default=0, help_text=_("0: one process, with or without a GPU."))
+    gpus = models.PositiveSmallIntegerField(
+        _("GPUs"), default=0, help_text=_("On each machine. 0: one process, with or without a GPU.")
+    )
     gpu_memory_gb = models.PositiveIntegerField(_("memory of each GPU (GB)"), default=0)
     label = models.CharField(_("label"), max_length=50, blank=True)
+    hosts = models.PositiveSmallIntegerField(_("machines"), default=1, help_text=_("That train it together; gang.py."))
     sharding = models.CharField(max_length=10, choices=Sharding, default=Sharding.COPIES)
 
     class Meta(LeasedWork.Meta):
@@ -92,6 +115,32 @@ class Run(LeasedWork, Archivable):
     def ask(self) -> Ask:
         """What a worker must have."""
         return Ask(self.gpus, self.gpu_memory_gb, self.label)
+
+    @property
+    def layout(self) -> Layout:
+        """How its processes are spread."""
+        return Layout(self.gpus, self.hosts, self.sharding)
+
+
+class RunShare(LeasedWork):
+    """The part of one attempt at a run that one more machine trains; see gang.py."""
+
+    queue = "gpu"
+    folder_name = "run-shares"
+
+    run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="shares")
+    run_epoch = models.PositiveIntegerField(help_text=_("The attempt."))
+    rank = models.PositiveSmallIntegerField(help_text=_("Of its machine; the run's own worker has 0."))
+    ready_at = models.DateTimeField(null=True, help_text=_("Since when its worker has all that it needs."))
+    address = models.CharField(max_length=255, blank=True, help_text=_("Where the first machine is met."))
+    port = models.PositiveIntegerField(default=0)
+
+    class Meta(LeasedWork.Meta):
+        constraints = [models.UniqueConstraint(fields=["run", "run_epoch", "rank"], name="one_share_of_a_rank")]
+        ordering = ["run", "run_epoch", "rank"]
+
+    def __str__(self) -> str:
+        return f"{self.run} ({self.rank})"
 
 
 class RunTag(models.Model):

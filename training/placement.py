@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 
 from django.db.models import F, Q, Window
-from django.db.models.functions import RowNumber
+from django.db.models.functions import Greatest, RowNumber
 from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
@@ -18,10 +18,14 @@ from django.utils.translation import ngettext
 from models_registry.machines import GB, Ask, Machine
 from models_registry.models import LeasedWork, WorkState
 from models_registry.turns import Turn, make_turn
-from models_registry.workers import SeenWorker, list_workers
-from training.models import Run
+from models_registry.workers import SeenWorker
+from training.gang import list_startable
+from training.models import Run, RunShare
+from training.workers import list_places, list_run_workers
 
 WINDOW = timedelta(hours=24)
+FIRST = -1_000_000
+"""Before every rank that priority and waiting can give."""
 LEAST_CHARGE_S = 3600.0
 """Device seconds that a running run counts at least: else a project could start ten before the first one counts."""
 
@@ -36,36 +40,50 @@ def list_waiting(machine: Machine) -> list[tuple[Turn, LeasedWork]]:
     waiting = Run.objects.filter(
         find_fitting(machine), state=WorkState.QUEUED, cancel_requested=False, pause_requested=False
     )
+    waiting = waiting.filter(Q(hosts=1) | Q(pk__in=list_startable(waiting.filter(hosts__gt=1).defer("log_tail"))))
     heads = waiting.annotate(place=place, project_id=F("dataset_version__project")).filter(place=1)
     rows = list(heads.defer("log_tail"))
     shares = measure_shares(now) if len(rows) > 1 else {}
     return [(_make_turn(run, shares, now), run) for run in rows]
 
 
-def find_fitting(machine: Machine) -> Q:
+def list_waiting_shares(machine: Machine) -> list[tuple[Turn, LeasedWork]]:
+    """Parts of runs that have begun, with turns before all other work: devices are held for them.
+
+    Those of attempts that are over may go to anybody, who then strikes them off.
+    """
+    is_live = Q(run__state=WorkState.RUNNING, run__epoch=F("run_epoch"))
+    shares = RunShare.objects.filter(state=WorkState.QUEUED, cancel_requested=False).select_related("run")
+    found = shares.filter(~is_live | find_fitting(machine, "run__")).defer("log_tail", "run__log_tail")
+    return [(Turn(FIRST - share.run.priority, 0.0, share.run.queued_at, share.pk), share) for share in found]
+
+
+def find_fitting(machine: Machine, prefix: str = "") -> Q:
     """Of rows with ``gpus``, ``gpu_memory_gb`` and ``label``: what the machine can hold, as Machine.meets says."""
-    devices = Q(gpus=0)
+    devices = Q(**{f"{prefix}gpus": 0})
     for count, size in enumerate(machine.gpu_sizes_gb, start=1):
-        devices |= Q(gpus=count, gpu_memory_gb__lte=size)
-    return devices & Q(label__in=["", *machine.labels])
+        devices |= Q(**{f"{prefix}gpus": count, f"{prefix}gpu_memory_gb__lte": size})
+    return devices & Q(**{f"{prefix}label__in": ["", *machine.labels]})
 
 
 def measure_shares(now: datetime) -> dict[int, float]:
     """Device seconds by project: what ended or runs within WINDOW before ``now``, of each run its last attempt."""
     lately = Q(state=WorkState.RUNNING) | Q(finished_at__gt=now - WINDOW)
     rows = Run.objects.filter(lately, started_at__isnull=False)
-    return sum_shares(rows.values_list("dataset_version__project", "gpus", "started_at", "finished_at"), now)
+    devices = F("hosts") * Greatest("gpus", 1)
+    columns = ("dataset_version__project", "devices", "started_at", "finished_at")
+    return sum_shares(rows.annotate(devices=devices).values_list(*columns), now)
 
 
 def sum_shares(
     attempts: Iterable[tuple[int, int, datetime | None, datetime | None]], now: datetime
 ) -> dict[int, float]:
-    """Of (project, GPUs, begun, ended); what has not ended counts LEAST_CHARGE_S at least."""
+    """Of (project, devices, begun, ended); what has not ended counts LEAST_CHARGE_S at least."""
     shares: dict[int, float] = {}
-    for project, gpus, begun, ended in attempts:
+    for project, devices, begun, ended in attempts:
         seconds = ((ended or now) - max(begun or now, now - WINDOW)).total_seconds()
         seconds = max(0.0 if ended else LEAST_CHARGE_S, seconds)
-        shares[project] = shares.get(project, 0.0) + max(1, gpus) * seconds
+        shares[project] = shares.get(project, 0.0) + devices * seconds
     return shares
 
 
@@ -74,19 +92,23 @@ def _make_turn(run: Run, shares: dict[int, float], now: datetime) -> Turn:
     return make_turn(run.priority, run.queued_at, now, share=share, number=run.pk)
 
 
-def list_run_workers() -> list[SeenWorker]:
-    """The living workers that take runs."""
-    return [worker for worker in list_workers() if worker.takes(Run.queue)]
-
-
-def explain_wait(ask: Ask) -> str:
-    """Why no living worker can take it, in words; empty where one could."""
+def explain_wait(ask: Ask, hosts: int = 1) -> str:
+    """Why no living worker can take it, or too few can, in words; empty where it could be worked."""
     workers = list_run_workers()
-    if any(worker.machine.meets(ask) for worker in workers):
+    fitting = list_places(worker for worker in workers if worker.machine.meets(ask))
+    if len(fitting) >= hosts:
         return ""
     if not workers:
         return _("No worker for training is up.")
     wanted = describe_ask(ask)
+    if hosts > 1:
+        words = {"hosts": hosts, "count": len(fitting), "wanted": wanted}
+        if wanted:
+            return (
+                _("It waits for %(hosts)d workers with %(wanted)s, each with devices of its own; %(count)d are up.")
+                % words
+            )
+        return _("It waits for %(hosts)d workers, each with devices of its own; %(count)d are up.") % words
     have = describe_most(workers)
     return _("It waits for a worker with %(wanted)s, and none is up. Those that are up have at most: %(have)s.") % {
         "wanted": wanted,

@@ -12,10 +12,13 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from models_registry.machines import Ask
-from training.models import Priority, Run, Sharding
+from training.models import Layout, Priority, Run, Sharding
 
 MOST_GPUS = 64
+MOST_HOSTS = 32
 MOST_GB = 10_000
+KEPT = ("gpus", "gpu_memory_gb", "label", "hosts", "sharding")
+"""Fields of a run that another one like it takes over."""
 _LABEL = re.compile(r"[a-z0-9][a-z0-9._-]{0,49}")
 
 
@@ -28,16 +31,26 @@ class Placement:
     gpus: int = 0
     gpu_memory_gb: int = 0
     label: str = ""
+    hosts: int = 1
     sharding: str = Sharding.COPIES
+
+    @classmethod
+    def of(cls, run: Run) -> Placement:
+        """What an earlier run asked for; its priority was for then."""
+        return cls(**{name: getattr(run, name) for name in KEPT})
 
     @property
     def ask(self) -> Ask:
         return Ask(self.gpus, self.gpu_memory_gb, self.label)
 
     @property
+    def layout(self) -> Layout:
+        return Layout(self.gpus, self.hosts, self.sharding)
+
+    @property
     def is_choosy(self) -> bool:
-        """Whether some worker may not do."""
-        return bool(self.gpus or self.label)
+        """Whether some worker may not do, or one is not enough."""
+        return bool(self.gpus or self.label or self.hosts > 1)
 
     def list_errors(self) -> list[tuple[str, str]]:
         """All that speaks against it, as (field, reason)."""
@@ -55,14 +68,15 @@ class Placement:
             errors.append(("label", _("A label has small letters, digits, dots and hyphens, such as a100.")))
         if self.sharding not in Sharding.values:
             errors.append(("sharding", _("There is no such choice.")))
-        elif self.sharding == Sharding.SHARDS and self.gpus < 2:
+        elif self.sharding == Sharding.SHARDS and self.gpus * self.hosts < 2:
             errors.append(("sharding", _("To spread a model takes at least two GPUs.")))
+        if not 1 <= self.hosts <= MOST_HOSTS:
+            errors.append(("hosts", _("From 1 to %(most)d.") % {"most": MOST_HOSTS}))
         return errors
 
     def list_fields(self) -> dict[str, Any]:
         """The run's fields."""
-        names = ("priority", "gpus", "gpu_memory_gb", "label", "sharding")
-        return {name: getattr(self, name) for name in names}
+        return {name: getattr(self, name) for name in ("priority", *KEPT)}
 
     def describe_choices(self) -> dict[str, Any]:
         """What is unusual about it, for the audit log."""
@@ -128,7 +142,9 @@ class PlacementForm(PriorityForm):
         initial=0,
         min_value=0,
         max_value=MOST_GPUS,
-        help_text=gettext_lazy("0 takes any worker, also one without a GPU. Batch size counts for each GPU."),
+        help_text=gettext_lazy(
+            "On each machine. 0 takes any worker, also one without a GPU. Batch size counts for each GPU."
+        ),
     )
     gpu_memory_gb = forms.IntegerField(
         label=gettext_lazy("Memory of each GPU (GB)"),
@@ -145,6 +161,14 @@ class PlacementForm(PriorityForm):
         help_text=gettext_lazy("Only workers that have it; empty takes any."),
         widget=forms.TextInput(attrs={"autocomplete": "off", "autocapitalize": "none"}),
     )
+    hosts = forms.IntegerField(
+        label=gettext_lazy("Machines"),
+        required=False,
+        initial=1,
+        min_value=1,
+        max_value=MOST_HOSTS,
+        help_text=gettext_lazy("So many workers train it together. They must reach each other over the network."),
+    )
     sharding = forms.ChoiceField(
         label=gettext_lazy("Several GPUs hold"),
         choices=Sharding.choices,
@@ -155,10 +179,13 @@ class PlacementForm(PriorityForm):
 
     def __init__(self, data: Mapping[str, Any] | None = None, **kwargs: Any) -> None:
         super().__init__(data, **kwargs)
-        self.order_fields(["gpus", "gpu_memory_gb", "label", "sharding", "priority", "reason"])
+        self.order_fields([*KEPT, "priority", "reason"])
 
     def clean_gpus(self) -> int:
         return self.cleaned_data["gpus"] or 0
+
+    def clean_hosts(self) -> int:
+        return self.cleaned_data["hosts"] or 1
 
     def clean_gpu_memory_gb(self) -> int:
         return self.cleaned_data["gpu_memory_gb"] or 0
@@ -185,4 +212,4 @@ PLACEMENT_FIELDS = {name: str(field.initial) for name, field in PlacementForm.ba
 
 def read_placement(run: Run) -> dict[str, str]:
     """What an earlier run asked for, as if typed; its priority was for then."""
-    return {name: str(getattr(run, name)) for name in ("gpus", "gpu_memory_gb", "label", "sharding")}
+    return {name: str(getattr(run, name)) for name in KEPT}

@@ -65,7 +65,7 @@ def request_preview(
 
 def preview_tokens(work: TokenPreview, supervisor: Supervisor) -> None:
     """Runs the program and files what it found, under the lease."""
-    bring_inputs(work)
+    bring_inputs(work, work)
     config = describe_job(work.dataset_version, work.base_model, work.method, work.config) | {"examples": EXAMPLES}
     job = ProgramJob(["-m", "training.engine.preview", "--result"], config)
     result = supervisor.run(job, work.attempt_folder)

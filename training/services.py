@@ -7,7 +7,7 @@ import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -25,19 +25,21 @@ from models_registry import depot, leases
 from models_registry.disk import is_disk_full
 from models_registry.inference.model_files import read_model_facts
 from models_registry.machines import describe_machine
-from models_registry.models import ModelKind, ModelSource, ModelVersion
+from models_registry.models import LeasedWork, ModelKind, ModelSource, ModelVersion
+from models_registry.network import find_interface, find_own_address
 from models_registry.program_folder import ProgramFolder
 from models_registry.services import find_free_name, hold_models, place_model
-from models_registry.supervisor import ProgramJob, Supervisor
+from models_registry.supervisor import ProgramJob, Supervisor, wait_under_lease
 from models_registry.work import WorkState
-from training.accelerate_config import LAUNCH_FILE, describe_launch, write_launch
+from training.accelerate_config import ALONE, LAUNCH_FILE, Meeting, describe_launch, write_launch
 from training.checkpoints import free_store, list_checkpoints, list_resumable, mirrored, store_log
 from training.curve_levels import file_metrics
 from training.engine.config import ConfigErrors, TrainingConfig
 from training.engine.recipes import RECIPES, fill_in
 from training.engine_texts import SHAPE_CAUSE
+from training.gang import gathered, gone_with_it, is_joined, is_wanted
 from training.limits import check_limits, file_usage, say_reached
-from training.models import Method, Priority, Run, TokenPreview
+from training.models import Layout, Method, Priority, Run, RunShare, TokenPreview
 from training.placing import USUAL, Placement, list_priority_errors
 from training.run_tags import BadTags, check_tags, set_tags
 from training.selectors import get_metric_series
@@ -116,7 +118,7 @@ def clone_run(*, run: Run, values: Mapping[str, Any], name: str, notes: str = ""
         name=name,
         notes=notes,
         recipe=run.recipe,
-        placement=Placement(gpus=run.gpus, gpu_memory_gb=run.gpu_memory_gb, label=run.label, sharding=run.sharding),
+        placement=Placement.of(run),
         tags=[tag.name for tag in run.tags.all()],
         cloned_from=run,
         limit_hours=run.limit_hours,
@@ -202,35 +204,18 @@ def change_priority(*, run: Run, priority: int, reason: str, by: User) -> None:
 
 def train_model(work: Run, supervisor: Supervisor) -> None:
     """Runs the engine and registers the model, under the lease."""
-    version, base = work.dataset_version, work.base_model
-    bring_inputs(work)
-    config = {
-        "method": work.method,
-        "model": str(base.folder),
-        "name": work.name,
-        "model_name": base.name,
-        "licence": base.licence,
-        "recipe": work.recipe,
-        "train_file": str(version.train_path),
-        "train_sha256": version.train_sha256,
-        "eval_file": str(version.eval_path) if version.eval_rows else None,
-        "resume_from": list_resumable(work),
-        "reference_cache": str(settings.DATA_DIR / "reference-cache"),
-        "values": work.config,
-    }
-    several = describe_launch(work.gpus, work.sharding) if work.gpus > 1 else None
-    job = ProgramJob(
-        build_launch_command(work.attempt_folder / LAUNCH_FILE if several else None),
-        config,
-        env=describe_surroundings(max(1, work.gpus)),
-        write_inputs=lambda folder: write_launch(folder, several),
-        on_metrics=partial(watch_metrics, work),
-        find_progress=lambda: max([0, *(step for _epoch, step in list_checkpoints(work))]),
-        on_usage=partial(file_usage, work),
-    )
-    _file_left_metrics(work)
-    with _pausing_on_full_disk(work), mirrored(work):
-        result = supervisor.run(job, work.attempt_folder)
+    with gathered(work) as gang:
+        bring_inputs(work, work)
+        job = replace(
+            _describe_program(work, work.attempt_folder, list_resumable(work), gang.meet()),
+            on_metrics=partial(watch_metrics, work),
+            find_progress=lambda: max([0, *(step for _epoch, step in list_checkpoints(work))]),
+            on_usage=partial(file_usage, work),
+            check=gang.check,
+        )
+        _file_left_metrics(work)
+        with _pausing_on_full_disk(work), mirrored(work), gang.explained():
+            result = supervisor.run(job, work.attempt_folder)
     with leases.keep_alive(work) as still_mine:  # hashing large weights takes a while
         facts = read_model_facts(work.attempt_folder / "model")
         facts |= depot.deposit(work, "model", work.attempt_folder / "model", still_mine)
@@ -239,12 +224,65 @@ def train_model(work: Run, supervisor: Supervisor) -> None:
     _free_disk(work)
 
 
-def bring_inputs(work: Run | TokenPreview) -> None:
-    """Sees to it that base model and data are on this machine."""
+def train_share(work: RunShare, supervisor: Supervisor) -> None:
+    """Trains one machine's part of a run and leaves the rest to its first worker; see gang.py."""
+    run = work.run
+
+    def require_wanted() -> None:
+        if not (is_wanted(work) and is_joined(work)):
+            raise leases.WorkCancelled
+
+    def find_meeting() -> str:
+        require_wanted()
+        work.refresh_from_db(fields=["address", "port"])
+        return "" if work.port else "Waiting for the other workers"
+
+    require_wanted()
+    bring_inputs(run, work)
+    leases.note(work, ready_at=Now())
+    wait_under_lease(work, find_meeting)
+    meeting = Meeting(work.address, work.port, work.rank)
+    job = replace(_describe_program(run, work.attempt_folder, [], meeting), check=require_wanted)
+    try:
+        with gone_with_it(work):
+            supervisor.run(job, work.attempt_folder)
+    finally:
+        shutil.rmtree(work.folder, ignore_errors=True)
+    leases.finish(work, message="")
+
+
+def _describe_program(run: Run, folder: Path, resume_from: list[str], meeting: Meeting) -> ProgramJob:
+    """The engine's program of one machine, which works in ``folder``."""
+    version, base, layout = run.dataset_version, run.base_model, run.layout
+    config = {
+        "method": run.method,
+        "model": str(base.folder),
+        "name": run.name,
+        "model_name": base.name,
+        "licence": base.licence,
+        "recipe": run.recipe,
+        "train_file": str(version.train_path),
+        "train_sha256": version.train_sha256,
+        "eval_file": str(version.eval_path) if version.eval_rows else None,
+        "resume_from": resume_from,
+        "reference_cache": str(settings.DATA_DIR / "reference-cache"),
+        "values": run.config,
+    }
+    several = describe_launch(layout, meeting) if layout.processes > 1 else None
+    return ProgramJob(
+        build_launch_command(folder / LAUNCH_FILE if several else None),
+        config,
+        env=describe_surroundings(layout, meeting),
+        write_inputs=lambda folder: write_launch(folder, several),
+    )
+
+
+def bring_inputs(asked: Run | TokenPreview, work: LeasedWork) -> None:
+    """Sees to it that base model and data are on this machine, under the lease of ``work``."""
     depot.bring(
         work,
-        lambda still_mine: depot.fetch_model(work.base_model, still_mine),
-        lambda still_mine: fetch_dataset(work.dataset_version, still_mine),
+        lambda still_mine: depot.fetch_model(asked.base_model, still_mine),
+        lambda still_mine: fetch_dataset(asked.dataset_version, still_mine),
     )
 
 
@@ -305,11 +343,20 @@ def build_launch_command(own: Path | None = None) -> list[str]:
     return ["-m", "training.engine.launch", "--config_file", str(config), *engine] if config else engine
 
 
-def describe_surroundings(processes: int) -> dict[str, str]:
-    """What the engine finds in its environment: threads for each of so many processes, and no device but the CPU's."""
-    threads = os.environ.get("OMP_NUM_THREADS") or str(max(1, _count_cores() // processes))
-    device = {} if _has_gpu() or processes > 1 or "ACCELERATE_CONFIG" in os.environ else {"ACCELERATE_USE_CPU": "true"}
-    return {"OMP_NUM_THREADS": threads} | device
+def describe_surroundings(layout: Layout, meeting: Meeting = ALONE) -> dict[str, str]:
+    """What the engine finds in its environment: threads for each process, its devices, and the way to other machines.
+
+    Machines of which no GPU was asked for train on their processors: one may have a GPU and another none.
+    """
+    threads = os.environ.get("OMP_NUM_THREADS") or str(max(1, _count_cores() // layout.processes_here))
+    said = {"OMP_NUM_THREADS": threads}
+    if layout.hosts > 1:
+        interface = find_interface(find_own_address(meeting.address))
+        said |= {"GLOO_SOCKET_IFNAME": interface} if interface and "GLOO_SOCKET_IFNAME" not in os.environ else {}
+        return said | ({} if layout.gpus else {"CUDA_VISIBLE_DEVICES": ""})
+    if not (_has_gpu() or layout.processes > 1 or "ACCELERATE_CONFIG" in os.environ):
+        said["ACCELERATE_USE_CPU"] = "true"
+    return said
 
 
 def _count_cores() -> int:

@@ -1,17 +1,20 @@
-"""Who works on what, for the page of the workers and the API."""
+"""Who works on what, and whose devices are free."""
 
 from __future__ import annotations
 
+from collections.abc import Container, Iterable
 from dataclasses import dataclass, field
 
 from django.utils.translation import gettext_lazy as _
 
-from models_registry.leases import list_work_models
+from models_registry.leases import HANDLERS, list_work_models
 from models_registry.models import LeasedWork, WorkState
 from models_registry.workers import SeenWorker, list_workers
+from training.models import Run
 
 KINDS = {
     "run": _("Training"),
+    "runshare": _("Training together"),
     "tokenpreview": _("Token preview"),
     "samplingjob": _("Sampling"),
     "scoringjob": _("Scoring"),
@@ -43,5 +46,33 @@ def list_busy_workers() -> list[BusyWorker]:
     owned: dict[str, list[LeasedWork]] = {}
     for model in list_work_models():
         for work in model._default_manager.filter(state=WorkState.RUNNING).defer("log_tail"):
-            owned.setdefault(work.owner.rpartition(":")[0], []).append(work)
+            owned.setdefault(name_worker(work.owner), []).append(work)
     return [BusyWorker(worker, owned.get(worker.name, [])) for worker in list_workers()]
+
+
+def list_run_workers() -> list[SeenWorker]:
+    """The living workers that take runs."""
+    return [worker for worker in list_workers() if worker.takes(Run.queue)]
+
+
+def list_places(workers: Iterable[SeenWorker], without: Container[str] = ()) -> dict[str, SeenWorker]:
+    """One worker for each set of devices, by its name: those of one place cannot work at the same time."""
+    places = {worker.machine.place or worker.name: worker for worker in workers}
+    return {place: worker for place, worker in places.items() if place not in without}
+
+
+def list_free(workers: Iterable[SeenWorker]) -> list[SeenWorker]:
+    """Of each place where nobody works on the devices, one of these. For workers, who know what is worked where."""
+    busy = {
+        name_worker(owner)
+        for model, handler in HANDLERS.items()
+        if handler.slot == HANDLERS[Run].slot
+        for owner in model._default_manager.filter(state=WorkState.RUNNING).values_list("owner", flat=True)
+    }
+    taken = list_places(worker for worker in list_run_workers() if worker.name in busy)
+    return list(list_places(workers, without=taken).values())
+
+
+def name_worker(owner: str) -> str:
+    """Of the owner of a row, without its process."""
+    return owner.rpartition(":")[0]

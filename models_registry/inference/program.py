@@ -100,6 +100,10 @@ class Program:
             self._stop_signal = stop.read_text(encoding="utf-8").strip() or "stop"
         return self._stop_signal
 
+    def stop_with_others(self) -> None:
+        """Another process of the same work was asked to leave, so this one ends as if it had been asked, too."""
+        self._stop_signal = self.stop_reason or "asked together with another process"
+
     def report(self, state: State, **fields: Any) -> None:
         """Writes status.json; fields given before are kept until given anew."""
         with self._status_lock:

@@ -8,87 +8,30 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
-import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from celery import current_app
-from django.conf import settings as django_settings
-from django.db import connection
 
-from config.broker import build_files_options
 from models_registry import hints, leases
 from models_registry.models import ModelImport
 from models_registry.workers import list_workers
 from tests.models_registry.conftest import MakeWork
+from tests.real_workers import StartWorker, run_workers, wait_until
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 STEPS = 40
 """At 0.05 s each."""
 
-StartWorker = Callable[..., subprocess.Popen[bytes]]
-
 
 @pytest.fixture
-def house(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
-    """The environment of a worker that shares this test's database, folder and broker, with a lease of seconds."""
-    if str(current_app.conf.broker_url).startswith("files"):
-        for name, value in build_files_options(data_dir).items():
-            monkeypatch.setitem(current_app.conf.broker_transport_options, name, value)
-    monkeypatch.setattr(django_settings, "LEASE_SECONDS", 4)
-    return os.environ | {
-        "DATA_DIR": str(data_dir),
-        "DATABASE_URL": name_database(),
-        "DJANGO_SETTINGS_MODULE": "config.settings",
-        "CELERY_BROKER_URL": django_settings.CELERY_BROKER_URL,
-        "LEASE_SECONDS": "4",
-        "HEARTBEAT_SECONDS": "1",
-        "RECONCILE_SECONDS": "1",
-        "CHAOS_STEPS": str(STEPS),
-        "LOG_LEVEL": "INFO",
-    }
-
-
-def name_database() -> str:
-    parts = connection.settings_dict
-    if connection.vendor == "sqlite":
-        return f"sqlite:///{parts['NAME']}"
-    return f"postgres://{parts['USER']}:{parts['PASSWORD']}@{parts['HOST']}:{parts['PORT'] or 5432}/{parts['NAME']}"
-
-
-@pytest.fixture
-def start_worker(house: dict[str, str], data_dir: Path) -> Iterator[StartWorker]:
-    """start_worker(): a worker with one pool process, its output in worker-N.log; killed with the test."""
-    started: list[subprocess.Popen[bytes]] = []
-
-    def start_worker(*, pool: str = "1") -> subprocess.Popen[bytes]:
-        argv = [sys.executable, "-m", "celery", "-A", "tests.models_registry.chaos_app", "-q", "worker", "-Q", "gpu"]
-        argv += ["-c", pool, "-n", f"chaos{len(started)}@%h", "--without-gossip", "--without-mingle", "-l", "INFO"]
-        with (data_dir / f"worker-{len(started)}.log").open("wb") as log:
-            worker = subprocess.Popen(
-                argv,
-                env=house,
-                cwd=django_settings.BASE_DIR,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
-        started.append(worker)
-        return worker
-
-    yield start_worker
-    for worker in started:
-        if worker.poll() is None:
-            worker.kill()
-        worker.wait()
-    for log in sorted(data_dir.glob("worker-*.log")):  # shown by pytest when the test failed
-        print(f"--- {log.name}", log.read_text(errors="replace")[-6000:], sep="\n")
+def start_worker(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[StartWorker]:
+    """start_worker(): a worker with one pool process whose programs only count."""
+    monkeypatch.setenv("CHAOS_STEPS", str(STEPS))
+    with run_workers(data_dir, monkeypatch, app="tests.models_registry.chaos_app") as start_worker:
+        yield start_worker
 
 
 @pytest.fixture
@@ -105,13 +48,6 @@ def read(work: ModelImport) -> ModelImport:
 def read_trace(work: ModelImport) -> list[dict[str, Any]]:
     path = work.folder.parent / f"trace-{work.pk}.jsonl"
     return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
-
-
-def wait_until(condition: Callable[[], Any], seconds: float) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.05)
 
 
 def wait_for_step(work: ModelImport, step: int, seconds: float = 30) -> int:

@@ -28,7 +28,7 @@ from training.dry_run.lengths import CHARACTERS, COUNTED, LIKE, LIMIT, Lengths, 
 from training.dry_run.memory import MOST, Setup, estimate_memory, propose_batch
 from training.dry_run.shape import ModelShape, find_shape, make_shape
 from training.engine.config import METHODS, TrainingConfig
-from training.models import Method, Sharding, TokenPreview
+from training.models import Layout, Method, Sharding, TokenPreview
 from training.placing import Placement
 from training.services import LaunchErrors
 
@@ -168,9 +168,8 @@ def test_lora_trains_little_and_a_reward_model_has_no_logits() -> None:
 
 
 def test_shards_divide_what_copies_repeat() -> None:
-    setup = dataclasses.replace(set_up(), gpus=4)
     copies, shards = (
-        estimate_memory(dataclasses.replace(setup, sharding=sharding), 4)
+        estimate_memory(dataclasses.replace(set_up(), layout=Layout(2, 2, sharding)), 4)
         for sharding in (Sharding.COPIES, Sharding.SHARDS)
     )
     assert copies.parts["optimizer"] == 4 * shards.parts["optimizer"]

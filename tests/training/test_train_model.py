@@ -12,14 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 import yaml
 from django.contrib.auth.models import User
 from safetensors.torch import load_file
 
 from annotate.models import AuditEvent, DatasetVersion
 from models_registry import leases, supervisor, tasks
-from models_registry.machines import GB, Gpu, Machine, describe_machine
+from models_registry.machines import describe_machine
 from models_registry.models import ModelVersion
 from models_registry.selectors import list_models
 from tests.tiny_models import make_tiny_policy
@@ -27,8 +26,7 @@ from training import checkpoints, services
 from training.accelerate_config import describe_launch, write_yaml
 from training.checkpoints import list_checkpoints
 from training.curve_levels import file_metrics
-from training.models import Run, RunMetric
-from training.placing import Placement
+from training.models import Layout, Run, RunMetric
 
 Launch = Callable[..., Run]
 STEPS = 60
@@ -247,18 +245,22 @@ def test_resumes_from_any_earlier_attempt_with_a_checkpoint(launch: Launch) -> N
 
 def test_device_is_said_outright(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
-    assert services.describe_surroundings(1)["ACCELERATE_USE_CPU"] == "true"
-    assert "ACCELERATE_USE_CPU" not in services.describe_surroundings(2)  # it would make them one
+    assert services.describe_surroundings(Layout())["ACCELERATE_USE_CPU"] == "true"
+    assert "ACCELERATE_USE_CPU" not in services.describe_surroundings(Layout(2))  # it would make them one
     monkeypatch.setattr(services, "_has_gpu", lambda: True)
-    assert "ACCELERATE_USE_CPU" not in services.describe_surroundings(1)
+    assert "ACCELERATE_USE_CPU" not in services.describe_surroundings(Layout())
 
 
 def test_processes_share_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     monkeypatch.setattr(services, "_count_cores", lambda: 6)
-    assert [services.describe_surroundings(number)["OMP_NUM_THREADS"] for number in (1, 2, 8)] == ["6", "3", "1"]
+    assert [services.describe_surroundings(Layout(number))["OMP_NUM_THREADS"] for number in (1, 2, 8)] == [
+        "6",
+        "3",
+        "1",
+    ]
     monkeypatch.setenv("OMP_NUM_THREADS", "5")
-    assert services.describe_surroundings(2)["OMP_NUM_THREADS"] == "5"
+    assert services.describe_surroundings(Layout(2))["OMP_NUM_THREADS"] == "5"
 
 
 def test_configuration_of_the_launcher_can_be_chosen(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -267,40 +269,14 @@ def test_configuration_of_the_launcher_can_be_chosen(monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     monkeypatch.setenv("ACCELERATE_CONFIG", "accelerate-fsdp.yaml")
     assert find_option(services.build_launch_command(), "--config_file").exists()
-    assert "ACCELERATE_USE_CPU" not in services.describe_surroundings(1)
+    assert "ACCELERATE_USE_CPU" not in services.describe_surroundings(Layout())
     monkeypatch.setenv("ACCELERATE_CONFIG", str(tmp_path / "own.yaml"))
     assert find_option(services.build_launch_command(), "--config_file") == tmp_path / "own.yaml"
 
 
-@pytest.mark.django_db(transaction=True)
-def test_run_on_two_devices_ends_like_one_with_twice_the_batch(
-    launch: Launch, base_model: ModelVersion, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Two processes under a configuration of its own; without GPUs they talk by gloo."""
-    make_tiny_policy(base_model.folder)
-    two = Machine(gpus=(Gpu("card", GB),) * 2)
-    monkeypatch.setattr("models_registry.machines.describe_machine", lambda: two)
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
-    values = TINY | {"epochs": 1, "save_steps": 0, "eval_steps": 0}
-    several = launch(values=values, placement=Placement(gpus=2))
-    alone = launch(name="alone", values=values | {"batch_size": 4})
-    assert tasks.run_next("gpu") and tasks.run_next("gpu")
-    for run in (several, alone):
-        run.refresh_from_db()
-        assert run.state == "finished", run.cause + run.log_tail
-    assert (several.result["processes"], alone.result["processes"]) == (2, 1)
-    written = yaml.safe_load((several.attempt_folder / "accelerate.yaml").read_text())
-    assert written == describe_launch(2, "copies")
-    assert (written["num_processes"], written["distributed_type"]) == (2, "MULTI_GPU")
-    models = [list_models().get(trained_by=run).folder for run in (several, alone)]
-    weights, expected = (load_file(folder / "model.safetensors") for folder in models)
-    for name, weight in weights.items():
-        torch.testing.assert_close(weight, expected[name], atol=2e-3, rtol=1e-2)
-
-
 def test_configuration_that_shards() -> None:
     """Read back as YAML it is what was meant, and what accelerate's own example of this version says."""
-    config = describe_launch(4, "shards")
+    config = describe_launch(Layout(4, sharding="shards"))
     assert yaml.safe_load(write_yaml(config)) == config
     example = yaml.safe_load((Path(services.__file__).parent / "accelerate-fsdp.yaml").read_text())
     assert config == example | {"num_processes": 4}

@@ -91,7 +91,7 @@ class RunEstimateSerializer(serializers.Serializer[Any]):
     warnings = EstimateWarningSerializer(many=True)
     verdict = serializers.CharField()
     sources = serializers.ListField(child=serializers.CharField())
-    launcher = serializers.CharField(help_text="accelerate's configuration, where there are several GPUs.")
+    launcher = serializers.CharField(help_text="accelerate's configuration, where there are several processes.")
 
 
 class RunEstimateView(APIView):

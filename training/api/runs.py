@@ -26,7 +26,7 @@ from training.forms import propose_name
 from training.limits import get_usage_series
 from training.models import Method, Priority, Run, Sharding
 from training.placement import explain_wait
-from training.placing import MOST_GB, MOST_GPUS, PLACEMENT_FIELDS, Placement
+from training.placing import MOST_GB, MOST_GPUS, MOST_HOSTS, PLACEMENT_FIELDS, Placement
 from training.run_search import RunSearch
 from training.run_tags import MOST_TAGS, BadTags, set_tags
 
@@ -61,6 +61,12 @@ class PlacementSerializer(StrictSerializer[Any]):
     gpus = serializers.IntegerField(min_value=0, max_value=MOST_GPUS, default=0)
     gpu_memory_gb = serializers.IntegerField(min_value=0, max_value=MOST_GB, default=0)
     label = serializers.CharField(max_length=50, default="", allow_blank=True)  # type: ignore[assignment]
+    hosts = serializers.IntegerField(
+        min_value=1,
+        max_value=MOST_HOSTS,
+        default=1,
+        help_text="Workers that train it together, each with so many.",
+    )
     sharding = serializers.ChoiceField(choices=Sharding.choices, default=Sharding.COPIES)
 
 
@@ -172,6 +178,7 @@ class RunSerializer(serializers.ModelSerializer[Run]):
             "gpus",
             "gpu_memory_gb",
             "label",
+            "hosts",
             "sharding",
             "tags",
             "alerts",
@@ -293,7 +300,7 @@ class RunDetailSerializer(RunSerializer):
         read_only_fields = fields
 
     def get_hindrance(self, run: Run) -> str:
-        return explain_wait(run.ask) if run.state == WorkState.QUEUED else ""
+        return explain_wait(run.ask, run.hosts) if run.state == WorkState.QUEUED else ""
 
 
 @extend_schema_view(get=extend_schema(tags=["runs"], description="One run."))

@@ -11,7 +11,7 @@ from django.conf import settings
 
 from annotate.models import DatasetVersion
 from models_registry.models import ModelVersion
-from training.accelerate_config import describe_launch, write_yaml
+from training.accelerate_config import show_launch
 from training.dry_run.device import Device, find_device, find_larger
 from training.dry_run.lengths import Lengths, find_lengths
 from training.dry_run.memory import Memory, Setup, estimate_memory, propose_batch
@@ -77,7 +77,7 @@ class Estimate:
     limit_hours: float | None = None
     limit_gb: float | None = None
     launcher: str = ""
-    """accelerate's configuration, where there are several GPUs."""
+    """accelerate's configuration, where there are several processes."""
 
     @property
     def effective_batch(self) -> int:
@@ -133,9 +133,9 @@ def estimate_run(
     """Of settings that were checked."""
     shape = find_shape(base)
     lengths = find_lengths(version, base, config, shape.context_length)
-    device = find_device(placement.ask)
-    setup = Setup(shape, config, lengths, device, placement.gpus, placement.sharding)
-    processes = max(1, placement.gpus)
+    device = find_device(placement)
+    setup = Setup(shape, config, lengths, device, placement.layout)
+    processes = placement.layout.processes
     per_epoch, steps = count_steps(
         lengths.rows,
         micro_size=config.batch_size * processes,
@@ -159,8 +159,8 @@ def estimate_run(
         shape=shape,
         device=device,
         memory=memory,
-        larger=None if fits else find_larger(placement.ask, memory.total),
-        hindrance=explain_wait(placement.ask),
+        larger=None if fits else find_larger(placement, memory.total),
+        hindrance=explain_wait(placement.ask, placement.hosts),
         seconds=START_S + (work.training + work.reference) / speed.flops,
         reference_seconds=work.reference / speed.flops,
         speed=speed,
@@ -168,7 +168,7 @@ def estimate_run(
         proposed_batch=propose_batch(setup),
         limit_hours=limit_hours,
         limit_gb=limit_gb,
-        launcher=write_yaml(describe_launch(placement.gpus, placement.sharding)) if placement.gpus > 1 else "",
+        launcher=show_launch(placement.layout),
     )
 
 

@@ -17,7 +17,7 @@ from training.engine.sizes import (
     measure_activations,
     needs_checkpointing,
 )
-from training.models import Sharding
+from training.models import Layout, Sharding
 
 BASE = {"cpu": 550_000_000, "cuda": 1_000_000_000}
 """What a program holds before it has loaded anything: on a CPU Python with its libraries (measured, see
@@ -51,8 +51,7 @@ class Setup:
     config: TrainingConfig
     lengths: Lengths
     device: Device
-    gpus: int = 0
-    sharding: str = Sharding.COPIES
+    layout: Layout = Layout()  # noqa: RUF009 -- it cannot change
 
     @property
     def is_bf16(self) -> bool:
@@ -102,10 +101,10 @@ def estimate_memory(setup: Setup, batch_size: int) -> Memory:
     limit = config.tokens_per_pass or POSITIONS_PER_PASS[device.kind]
     positions = count_pass_positions(setup.row_positions, min(batch_size, setup.lengths.rows), limit)
     parts = {"weights": WEIGHT_BYTES * setup.whole, "gradients": 4 * setup.trained, "optimizer": 8 * setup.trained}
-    if setup.gpus > 1 and setup.sharding == Sharding.SHARDS:
-        parts = {name: size // setup.gpus for name, size in parts.items()}
+    if setup.layout.sharding == Sharding.SHARDS:
+        parts = {name: size // setup.layout.processes for name, size in parts.items()}
         parts["weights"] += WEIGHT_BYTES * (shape.body // shape.layers + shape.embedding)
-    elif setup.gpus > 1:
+    elif setup.layout.processes > 1:
         parts["gradients"] *= 2
     parts["reference"] = 0
     activations = measure_activations(

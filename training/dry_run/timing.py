@@ -101,7 +101,7 @@ def choose_speed(runs: Iterable[Run], setup: Setup) -> Speed:
     run's operations are counted as this one's are, on its own count of tokens, so that what the formula misses is
     missing in both.
     """
-    processes = max(1, setup.gpus)
+    processes = setup.layout.processes
     best: tuple[tuple[Any, ...], Speed] | None = None
     for run in runs:
         if not str(run.result.get("device", "")).startswith(setup.device.kind):
@@ -144,7 +144,7 @@ def _measure_speed(run: Run, setup: Setup) -> Speed:
     work = count_work(measured, rows_seen=result["pairs"], steps=int(result["steps"]), recomputes=recomputes)
     hardware = result.get("hardware")
     return Speed(
-        flops=work.training / result["seconds"] * max(1, setup.gpus) / max(1, int(result.get("processes") or 1)),
+        flops=work.training / result["seconds"] * setup.layout.processes / max(1, int(result.get("processes") or 1)),
         run=run,
         tokens_per_second=result["tokens"] / result["seconds"],
         is_same_hardware=bool(hardware) and hardware == setup.device.name,

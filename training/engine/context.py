@@ -56,6 +56,7 @@ class Context:
     def check_stop(self) -> None:
         """Raises :class:`StopRequested` in all processes when one of them was asked to leave."""
         if self.any_process(self.program.stop_reason is not None):
+            self.program.stop_with_others()
             raise StopRequested
 
     def any_process(self, here: bool) -> bool:

@@ -25,6 +25,7 @@ from training.engine.config import list_settings
 from training.engine.context import Context, StopRequested
 from training.engine.data import Row
 from training.engine.evaluate import evaluate
+from training.engine.exchange import share_tensors
 from training.engine.logps import PolicyScorer, RewardScorer
 from training.engine.methods.base import Method, Terms, compare_with_reference
 from training.engine.optimizer import (
@@ -158,13 +159,16 @@ class Trainer:
                 f"The checkpoint {checkpoint.path.name} belongs to a run with other settings ({', '.join(differing)}).",
             )
         try:
-            restore_weights(self.model, checkpoint.read_tensors("model"))
-            restore_optimizer(self.optimizer, self.model, checkpoint.read_tensors("optimizer"))
-            _restore_random_state(checkpoint.read_tensors("rng"))
+            restore_weights(self.model, self._read_tensors(checkpoint, "model"))
+            restore_optimizer(self.optimizer, self.model, self._read_tensors(checkpoint, "optimizer"))
+            _restore_random_state(self._read_tensors(checkpoint, "rng"))
         except (KeyError, RuntimeError) as error:
             raise ProgramError("bad_checkpoint", f"{checkpoint.path.name} does not fit the model: {error}") from error
         self.progress = Progress.from_dict(state["progress"], self.context)
         self.context.note(f"Taken up from step {self.progress.step} of {self.total_steps}.")
+
+    def _read_tensors(self, checkpoint: Checkpoint, name: str) -> dict[str, Tensor]:
+        return share_tensors(self.context.accelerator, lambda: checkpoint.read_tensors(name))
 
     def _step(self, micro_batches: list[MicroBatch]) -> None:
         """One optimizer step over all rows of ``micro_batches``."""

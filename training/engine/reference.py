@@ -74,7 +74,7 @@ def load_or_compute_reference(
         tensors = {split: _compute(context, scorer, rows, arrangement) for split, rows in splits.items() if rows}
         if not all(bool(torch.isfinite(column[column == column]).all()) for column in tensors.values()):
             context.note("The base model gives some replies a probability that is no finite number.")
-        if context.accelerator.is_main_process:
+        if context.accelerator.is_local_main_process:  # other machines have a cache of their own
             _write_cache(context, path, tensors)
     return {
         split: [column[: len(row.replies)] for row, column in zip(splits[split], tensor.tolist(), strict=True)]

@@ -31,6 +31,7 @@ from training.engine.config import ConfigErrors, TrainingConfig
 from training.engine.context import Context, StopRequested
 from training.engine.data import Dataset, Row, fit_lengths, load_dataset, pair_with_strangers, require_rows
 from training.engine.evaluate import describe_evaluation
+from training.engine.exchange import share_json
 from training.engine.layouts import PACKED, SHARED
 from training.engine.logps import PolicyScorer, RewardScorer, find_savings
 from training.engine.loop import Job, Progress, Trainer
@@ -59,15 +60,19 @@ RECORD_SETTINGS = ("logging_steps", "eval_steps", "save_steps", "keep_checkpoint
 """Settings that may change between a checkpoint and its resumption: they do not touch the weights."""
 
 
-class Follower(Program):
-    """The contract of a process other than the first: it reads the files but writes none, except its failure."""
+class Deputy(Program):
+    """The contract of the first process on a machine that is not the first one of the run: curves are not its own."""
+
+    def log_metrics(self, values: dict[str, Any]) -> None:
+        pass
+
+
+class Follower(Deputy):
+    """The contract of a further process on a machine: it reads the files but writes none, except its failure."""
 
     def report(self, state: State, **fields: Any) -> None:
         if state == "failed":
             super().report(state, **fields)
-
-    def log_metrics(self, values: dict[str, Any]) -> None:
-        pass
 
     def write_result(self, result: dict[str, Any]) -> None:
         pass
@@ -89,10 +94,19 @@ def main(program: Program) -> None:
     try:
         run = prepare(program)
         progress = run.trainer.train()
+        save_outcome(run, progress)
+        run.context.accelerator.end_training()  # trackers send what they still hold
     except StopRequested:
         return
-    save_outcome(run, progress)
-    run.context.accelerator.end_training()  # trackers send what they still hold
+    except RuntimeError as error:
+        if is_peer_loss(error):
+            raise ProgramError("peer_lost", "Another process of the run was lost.") from error
+        raise
+
+
+def is_peer_loss(error: RuntimeError) -> bool:
+    """Whether it tells of the connection to the other processes: gloo's errors have no type, but name their source."""
+    return isinstance(error, torch.distributed.DistError) or "gloo/transport" in str(error)
 
 
 def prepare(program: Program) -> Prepared:
@@ -129,7 +143,8 @@ def prepare(program: Program) -> Prepared:
     if config.lora_r:
         scorer.model = add_adapters(model, config, reward=method.trains_reward_model)
     fit_into_memory(context, scorer, arrangement, splits["train"])
-    require_disk_space(program.folder, scorer.model)
+    if accelerator.is_main_process:  # which is the one that saves
+        require_disk_space(program.folder, scorer.model)
 
     job = Job(
         scorer=scorer,
@@ -166,6 +181,8 @@ def save_outcome(run: Prepared, progress: Progress) -> None:
         card = write_card(run.spec, context.config, result)
         export_model(model, run.tokenizer, card, context.program.folder / "model")
         context.program.write_result(result)
+    else:
+        context.program.write_result({})
     context.accelerator.wait_for_everyone()
 
 
@@ -263,9 +280,18 @@ def fit_into_memory(
 
 
 def find_newest(context: Context, spec: RunSpec) -> Checkpoint | None:
-    """The newest sound checkpoint of this folder or of ``resume_from``; without one the run starts anew."""
+    """The newest sound checkpoint of this folder or of ``resume_from``; without one the run starts anew.
+
+    The first process finds it and is the only one that can read its tensors.
+    """
     places = [place / FOLDER for place in (context.program.folder, *spec.resume_from)]
-    checkpoint = find_checkpoint(places, context.note)
+
+    def find() -> dict[str, Any] | None:
+        found = find_checkpoint(places, context.note)
+        return {"path": str(found.path), "state": found.state} if found else None
+
+    found = share_json(context.accelerator, find)
+    checkpoint = Checkpoint(Path(found["path"]), found["state"]) if found else None
     if checkpoint is None and spec.resume_from:
         names = ", ".join(folder.name for folder in spec.resume_from)
         context.note(f"{names} holds no sound checkpoint; the run starts from the base model.")
@@ -362,11 +388,17 @@ def start(arguments: list[str]) -> int:
     if len(arguments) != 1 or not Path(arguments[0]).is_dir():
         print("usage: python -m training.engine.run RUN_DIR", file=sys.stderr)
         return 2
-    kind = Program if int(os.environ.get("RANK", "0")) == 0 else Follower
-    code = kind(Path(arguments[0]).resolve()).run(main)
+    code = choose_contract()(Path(arguments[0]).resolve()).run(main)
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()  # its threads would abort a process that just ends
     return code
+
+
+def choose_contract() -> type[Program]:
+    """What this process owes the folder that it works in, by its place among those of the run."""
+    if int(os.environ.get("RANK", "0")) == 0:
+        return Program
+    return Deputy if int(os.environ.get("LOCAL_RANK", "0")) == 0 else Follower
 
 
 def leave(code: int) -> NoReturn:

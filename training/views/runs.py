@@ -19,7 +19,7 @@ from models_registry import notices
 from models_registry.models import WorkState
 from models_registry.store import StoreError
 from training import limits, selectors, services
-from training.accelerate_config import describe_launch, write_yaml
+from training.accelerate_config import show_launch
 from training.checkpoints import fetch_log
 from training.forms import LimitsForm
 from training.models import Run
@@ -71,7 +71,7 @@ def show_run(request: HttpRequest, pk: int) -> HttpResponse:
         "charts": curves.list_charts(run.method, context["logged"]),
         "is_following": notices.is_following(get_labeler(request), run),
         "usage_charts": curves.list_usage_charts(run),
-        "launcher": write_yaml(describe_launch(run.gpus, run.sharding)) if run.gpus > 1 else "",
+        "launcher": show_launch(run.layout),
         "settings_used": outcome.list_used_settings(run),
         "origin": outcome.list_origin(run),
         "changes": outcome.describe_changes(run.cloned_from, run) if run.cloned_from else [],
@@ -210,7 +210,7 @@ def _describe_run(run: Run) -> dict[str, Any]:
     return {
         "run": run,
         "priority_form": PriorityForm(initial={"priority": run.priority}),
-        "hindrance": explain_wait(run.ask) if run.state == WorkState.QUEUED else "",
+        "hindrance": explain_wait(run.ask, run.hosts) if run.state == WorkState.QUEUED else "",
         "seconds": outcome.measure_seconds(run),
         "figures": curves.list_figures(curves.list_rows(last)),
         "logged": last.values.keys(),
