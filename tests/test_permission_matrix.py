@@ -31,7 +31,7 @@ from annotate.services.drafts import save_draft
 from models_registry.models import Notice
 from tests.annotate.votes import vote
 from tests.scenery import make_dataset, make_import, make_model, make_run
-from training.models import TokenPreview
+from training.models import RunShare, TokenPreview
 
 PEOPLE = ("anonymous", "outsider", "labeler", "reviewer", "lead", "admin")
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
@@ -148,6 +148,7 @@ MATRIX: dict[str, Row] = {
     "run_metrics": Row("admin", "GET", "run"),
     "run_metrics_csv": Row("admin", "GET", "run"),
     "run_log": Row("admin", "GET", "run"),
+    "run_share_log": Row("admin", "GET", "share"),
     "run_cancel": Row("admin", "POST", "run"),
     "run_follow": Row("admin", "POST", "run"),
     "run_limits": Row("admin", "POST", "run"),
@@ -280,6 +281,7 @@ def world(
         "file": (dataset.pk, "train"),
         "comparison": (comparisons[0].pk,),
         "run": (run.pk,),
+        "share": (run.pk, RunShare.objects.create(run=run, run_epoch=1, rank=1, created_by=admin).rank),
         "notice": (Notice.objects.create(user=admin, topic="run_failed", kind="run", number=run.pk, name="x").pk,),
         "flag": (Flag.objects.create(comparison=comparisons[0], labeler=labeler, reason="other").pk,),
         "answer": (project.slug, vote(comparisons[0], admin).token),

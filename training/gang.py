@@ -110,7 +110,7 @@ class Gang:
             self._require_prospect(
                 missing, len(list_places(fitting, without=ours)), len(list_places(free, without=ours))
             )
-            return f"Waiting for {missing} more workers"
+            return f"Waiting for other workers: {self._work.hosts - missing} of {self._work.hosts} are here"
         return "" if all(share.ready_at for share in shares) else "Waiting until all workers have the data"
 
     def _require_prospect(self, missing: int, others: int, free: int) -> None:

@@ -28,6 +28,7 @@ urlpatterns = [
     path("runs/<int:pk>/metrics.json", runs.read_metrics, name="run_metrics"),
     path("runs/<int:pk>/metrics.csv", runs.read_metrics_csv, name="run_metrics_csv"),
     path("runs/<int:pk>/log.txt", runs.read_log, name="run_log"),
+    path("runs/<int:pk>/machines/<int:rank>/log.txt", runs.read_share_log, name="run_share_log"),
     path("runs/<int:pk>/cancel/", runs.move_run, {"move": "cancel"}, name="run_cancel"),
     path("runs/<int:pk>/follow/", runs.follow_run, name="run_follow"),
     path("runs/<int:pk>/limits/", runs.change_limits, name="run_limits"),

@@ -108,10 +108,10 @@ def test_projects_that_always_wait_get_alike(seconds: list[list[int]], devices: 
         }
         chosen = min(turns).number
         end = now + timedelta(seconds=seconds[chosen][claim % len(seconds[chosen])])
-        attempts.append((chosen, 0, now, end))
+        attempts.append((chosen, 1, now, end))
         free_at[free_at.index(now)] = end
     used = dict.fromkeys(range(len(seconds)), 0.0)
-    for project, _gpus, begun, ended in attempts:
+    for project, _devices, begun, ended in attempts:
         used[project] += (ended - begun).total_seconds() if ended else 0.0
     bound = max(map(max, seconds)) + (devices - 1) * placement.LEAST_CHARGE_S
     assert max(used.values()) - min(used.values()) <= bound

@@ -8,7 +8,7 @@ from typing import Any
 from django.conf import settings
 from django.db.models import Model, QuerySet
 from django.shortcuts import get_object_or_404
-from drf_spectacular.utils import OpenApiParameter, extend_schema, extend_schema_view
+from drf_spectacular.utils import OpenApiParameter, extend_schema, extend_schema_field, extend_schema_view
 from rest_framework import generics, serializers, status
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -24,11 +24,12 @@ from training.clones import list_changes
 from training.engine.recipes import RECIPES
 from training.forms import propose_name
 from training.limits import get_usage_series
-from training.models import Method, Priority, Run, Sharding
+from training.models import Method, Priority, Run, RunShare, Sharding
 from training.placement import explain_wait
 from training.placing import MOST_GB, MOST_GPUS, MOST_HOSTS, PLACEMENT_FIELDS, Placement
 from training.run_search import RunSearch
 from training.run_tags import MOST_TAGS, BadTags, set_tags
+from training.workers import name_worker
 
 OWN_FIELDS = ("name", "method", "dataset_version", "base_model", "notes", "recipe", "tags", "limit_hours", "limit_gb")
 
@@ -290,14 +291,36 @@ class RunListView(generics.ListCreateAPIView[Run]):
         return Response(RunSerializer(run).data, status=status.HTTP_202_ACCEPTED)
 
 
+class RunShareSerializer(serializers.ModelSerializer[RunShare]):
+    """What one more machine trains; ``rank`` 0 is the run's own worker."""
+
+    worker = serializers.SerializerMethodField()
+
+    class Meta:
+        model = RunShare
+        fields = ["rank", "worker", "state", "message", "cause_code", "cause", "started_at", "finished_at"]
+        read_only_fields = fields
+
+    def get_worker(self, share: RunShare) -> str:
+        return name_worker(share.owner)
+
+
 class RunDetailSerializer(RunSerializer):
-    """``hindrance``: why no worker that is up can take the run; empty where one can, and where it does not wait."""
+    """``hindrance``: why no worker that is up can take the run; empty where one can, and where it does not wait.
+
+    ``machines``: the further ones that train the present attempt.
+    """
 
     hindrance = serializers.SerializerMethodField()
+    machines = serializers.SerializerMethodField()
 
     class Meta(RunSerializer.Meta):
-        fields = [*RunSerializer.Meta.fields, "hindrance"]
+        fields = [*RunSerializer.Meta.fields, "hindrance", "machines"]
         read_only_fields = fields
+
+    @extend_schema_field(RunShareSerializer(many=True))
+    def get_machines(self, run: Run) -> list[dict[str, Any]]:
+        return list(RunShareSerializer(run.shares.filter(run_epoch=run.epoch), many=True).data)
 
     def get_hindrance(self, run: Run) -> str:
         return explain_wait(run.ask, run.hosts) if run.state == WorkState.QUEUED else ""

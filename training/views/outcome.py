@@ -19,7 +19,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from annotate.models import Grade
-from models_registry.models import ModelVersion
+from models_registry.models import LeasedWork, ModelVersion
 from training.clones import Change, list_changes
 from training.engine.config import METHODS, Setting, list_settings
 from training.engine.reasons import name_dropped
@@ -29,6 +29,7 @@ from training.models import Method, Run
 from training.remedies import propose_changes
 from training.views.alerts import list_alerts
 from training.views.curves import Figure
+from training.workers import name_worker
 
 
 @dataclass(frozen=True)
@@ -369,3 +370,12 @@ def _read_accuracy(label: str, source: Any, *, is_baseline: bool = False) -> Acc
     low, high = source.get("interval") or (0.0, 1.0)
     share, pairs = float(source["accuracy"]), int(source.get("pairs", 0))
     return Accuracy(label, share, float(low), float(high), pairs, is_baseline)
+
+
+def list_machines(run: Run) -> list[dict[str, Any]]:
+    """Of a run of several machines who has which part; empty where it is one machine's, or no worker has had it."""
+    if run.hosts == 1 or not run.epoch:
+        return []
+    shares = run.shares.filter(run_epoch=run.epoch).defer("log_tail")
+    parts: list[tuple[int, LeasedWork]] = [(0, run), *((share.rank, share) for share in shares)]
+    return [{"rank": rank, "work": work, "worker": name_worker(work.owner)} for rank, work in parts]

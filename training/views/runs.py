@@ -22,7 +22,7 @@ from training import limits, selectors, services
 from training.accelerate_config import show_launch
 from training.checkpoints import fetch_log
 from training.forms import LimitsForm
-from training.models import Run
+from training.models import Run, RunShare
 from training.placement import explain_wait
 from training.placing import PriorityForm
 from training.run_search import RunSearch
@@ -143,6 +143,16 @@ def read_log(request: HttpRequest, pk: int) -> HttpResponseBase:
 
 
 @admin_required
+@require_safe
+@never_cache
+def read_share_log(request: HttpRequest, pk: int, rank: int) -> HttpResponse:
+    """The end of what a further machine of the present attempt wrote; as plain text."""
+    run = get_object_or_404(Run, pk=pk)
+    share = get_object_or_404(RunShare, run=run, run_epoch=run.epoch, rank=rank)
+    return HttpResponse(share.log_tail, content_type=PLAIN_TEXT)
+
+
+@admin_required
 @require_POST
 def move_run(request: HttpRequest, pk: int, move: str) -> HttpResponse:
     """Cancels, pauses, resumes or retries; why it cannot be done is said on the run's page."""
@@ -216,6 +226,7 @@ def _describe_run(run: Run) -> dict[str, Any]:
         "logged": last.values.keys(),
         "alerts": alerts.list_alerts(run),
         "log": log,
+        "machines": outcome.list_machines(run),
         "limits_form": LimitsForm(initial={"limit_hours": run.limit_hours, "limit_gb": run.limit_gb}),
         "remedy": outcome.describe_remedy(run),
         "log_mark": f"{crc32(log.encode()):x}",

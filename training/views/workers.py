@@ -15,12 +15,13 @@ from annotate.permissions import admin_required, get_labeler
 from models_registry.machines import read_version
 from models_registry.models import LeasedWork
 from training import services
-from training.models import Run
+from training.models import Run, RunShare
 from training.placing import PriorityForm
 from training.workers import KINDS, BusyWorker, list_busy_workers
 
 _PAGES = {
     "run": "run_detail",
+    "runshare": "run_detail",
     "tokenpreview": "preview_detail",
     "samplingjob": "sampling_detail",
     "datasetversion": "dataset_detail",
@@ -58,8 +59,8 @@ def _describe_work(work: LeasedWork) -> dict[str, Any]:
     return {
         "work": work,
         "kind": KINDS.get(kind, kind),
-        "name": str(work) if kind == "run" else f"{work.pk}",
-        "url": reverse(page, args=[work.pk]) if page else "",
+        "name": str(work) if kind in ("run", "runshare") else f"{work.pk}",
+        "url": reverse(page, args=[work.run_id if isinstance(work, RunShare) else work.pk]) if page else "",
     }
 
 
