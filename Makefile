@@ -4,6 +4,9 @@ PY := .venv/bin/python
 # Tests run on as many processes as there are cores; `make test JOBS=1 TESTS=tests/annotate` runs a part.
 JOBS ?= auto
 TESTS ?= tests
+# Where the environment forbids compiled modules, each program that is started compiles torch's and transformers' anew:
+# seconds that a run of the house or of the tests pays hundreds of times.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: run test bench bench-labeling chaos parity screenshots lint format css lock messages clean
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import random
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from functools import partial
@@ -56,32 +56,48 @@ def build_project(needs: list[int], people: int, max_votes: int | None = None) -
     return project, labelers
 
 
-def check_places(project: Project) -> None:
+def read_comparisons(project: Project) -> list[Comparison]:
+    """With all that was handed out and said; read at once, for it is looked at after every step."""
+    return list(Comparison.objects.filter(project=project).prefetch_related("assignments__judgments", "judgments"))
+
+
+def list_standing(said: Iterable[Judgment]) -> list[Judgment]:
+    """What nothing came after, oldest first."""
+    said = sorted(said, key=lambda row: row.pk)
+    superseded = {row.supersedes_id for row in said}
+    return [row for row in said if row.pk not in superseded]
+
+
+def list_votes(comparison: Comparison) -> list[Judgment]:
+    """Those that count."""
+    return [vote for vote in list_standing(comparison.judgments.all()) if vote.action == "vote" and not vote.is_repeat]
+
+
+def check_places(comparisons: list[Comparison]) -> None:
     """What must hold at every moment."""
     leases: dict[int, int] = defaultdict(int)
-    for comparison in Comparison.objects.filter(project=project):
+    for comparison in comparisons:
         rows = list(comparison.assignments.all())
         held = [row for row in rows if row.holds_place]
         assert comparison.taken == len(held) <= comparison.need
-        votes = comparison.judgments.filter(action="vote", superseded_by=None, is_repeat=False)
-        filling = [vote.assignment_id for vote in votes if not vote.surplus]
+        filling = [vote.assignment_id for vote in list_votes(comparison) if not vote.surplus]
         leased = [row.pk for row in held if row.state == "leased"]
         assert sorted(filling + leased) == sorted(row.pk for row in held)
         for row in rows:
             leases[row.labeler_id] += row.state == "leased"
-            chain = list(row.judgments.order_by("id"))
+            chain = sorted(row.judgments.all(), key=lambda said: said.pk)
             assert [said.supersedes_id for said in chain] == [None, *(said.pk for said in chain)][: len(chain)]
             standing = chain[-1].action if chain else "undo"
             assert (row.state in {"leased", "expired"}) == (standing == "undo")
     assert all(count <= 1 for count in leases.values())
 
 
-def check_overlap(project: Project) -> None:
+def check_overlap(project: Project, comparisons: list[Comparison]) -> None:
     """Where all votes are in and they disagree, no more can be asked for; and never more than the maximum is."""
-    for comparison in Comparison.objects.filter(project=project):
-        votes = comparison.judgments.filter(action="vote", superseded_by=None, is_repeat=False).exclude(grade="unsure")
+    for comparison in comparisons:
+        votes = [vote for vote in list_votes(comparison) if vote.grade != "unsure"]
         answers = {vote.winner or vote.grade for vote in votes}
-        leased = comparison.assignments.filter(state="leased", holds_place=True).exists()
+        leased = any(row.state == "leased" and row.holds_place for row in comparison.assignments.all())
         if project.max_votes and comparison.taken == comparison.need and not leased and len(answers) > 1:
             assert comparison.need >= project.max_votes
         assert comparison.need <= max(3, project.max_votes or 0)
@@ -204,16 +220,17 @@ class LabelingRoom(RuleBasedStateMachine):
 
     @invariant()
     def places_are_right(self) -> None:
-        check_places(self.project)
-        check_overlap(self.project)
+        comparisons = read_comparisons(self.project)
+        check_places(comparisons)
+        check_overlap(self.project, comparisons)
 
     @invariant()
     def nothing_said_is_lost(self) -> None:
-        rows = Judgment.objects.filter(project=self.project).exclude(action="undo").order_by("id")
-        assert {row.token: row.choice or "skip" for row in rows} == self.said
+        rows = list(Judgment.objects.filter(project=self.project))
+        assert {row.token: row.choice or "skip" for row in rows if row.action != "undo"} == self.said
+        standing = [row for row in list_standing(rows) if row.action != "undo"]
         for person, user in enumerate(self.people):
-            standing = rows.filter(labeler=user, superseded_by=None).values_list("token", flat=True)
-            assert list(standing) == self.stack[person]
+            assert [row.token for row in standing if row.labeler_id == user.pk] == self.stack[person]
 
     def is_refused(self, person: int, token: UUID, what: str) -> bool:
         """Something else was said with this token, or what was said was taken back."""
@@ -230,9 +247,11 @@ class LabelingRoom(RuleBasedStateMachine):
         """Whatever happened, labelers who go on reach the end, and only pairs all of them answered may stay open."""
         self.now += timedelta(seconds=settings.ASSIGNMENT_LEASE_SECONDS + 1)
         label_the_rest(self.project, self.people * 2, self.now)
-        check_places(self.project)
-        for comparison in Comparison.objects.filter(project=self.project):
-            answered = comparison.assignments.filter(state__in=["done", "skipped"]).exclude(kind="repeat").count()
+        comparisons = read_comparisons(self.project)
+        check_places(comparisons)
+        for comparison in comparisons:
+            ended = [row for row in comparison.assignments.all() if row.state in ("done", "skipped")]
+            answered = sum(row.kind != "repeat" for row in ended)
             assert comparison.taken == comparison.need or answered == len(self.people)
 
 
@@ -327,10 +346,10 @@ def test_real_simultaneity() -> None:
     with ThreadPoolExecutor(7) as pool:
         for future in [*(pool.submit(label, number) for number in range(6)), pool.submit(hurry)]:
             future.result(timeout=120)
-    check_places(project)
+    check_places(read_comparisons(project))
     stored = {row.token: row.choice for row in Judgment.objects.filter(action="vote")}
     assert stored == accepted
     # Places that a skip freed after everybody else had left wait for whoever comes back.
     label_the_rest(project, labelers, timezone.now())
-    check_places(project)
+    check_places(read_comparisons(project))
     assert not Comparison.objects.filter(project=project).exclude(taken=2).exists()

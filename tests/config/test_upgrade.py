@@ -15,8 +15,8 @@ from tests.e2e.house import scratch_database
 
 VOTES = 24
 
-# Half a minute where nothing else runs; a busy machine takes minutes.
-pytestmark = pytest.mark.timeout(900)
+# Half a minute where nothing else runs; a busy machine takes minutes. One upgrade for both tests.
+pytestmark = [pytest.mark.timeout(900), pytest.mark.xdist_group("upgrade")]
 
 
 @pytest.fixture(scope="module")

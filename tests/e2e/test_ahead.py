@@ -41,6 +41,13 @@ def hold_answers(page: Page) -> list[Route]:
     return held
 
 
+def let_go(page: Page, held: list[Route]) -> None:
+    """The next pair may be seen before the answer has reached the gate."""
+    while not held:
+        page.wait_for_timeout(20)
+    held.pop().continue_()
+
+
 def get_votes() -> list[str]:
     rows = Judgment.objects.filter(action="vote", superseded_by=None).order_by("id")
     return [row.choice for row in rows]
@@ -60,7 +67,7 @@ def test_the_next_pair_stands_there_before_the_answer_has_arrived(at_work: Page,
     expect(page.locator("#desk")).to_have_class("is-waiting")
     page.keyboard.press("1")
     expect(page.get_by_label("Right is significantly better")).to_be_checked()
-    held.pop().continue_()
+    let_go(page, held)
     page.unroute_all()
     expect(page.get_by_text("Question 3?")).to_be_visible()
     second = Judgment.objects.get(comparison__prompt__messages__0__content="Question 2?")
@@ -75,7 +82,7 @@ def test_a_pair_that_somebody_else_took_gives_way(at_work: Page, teammate: User,
     expect(page.get_by_text("Question 2?")).to_be_visible()
     page.keyboard.press("7")
     hand_out(teammate, project)
-    held.pop().continue_()
+    let_go(page, held)
     expect(page.get_by_text("Question 3?")).to_be_visible()
     expect(page.locator("input[name=choice]:checked")).to_have_count(0)
     expect(page.locator("#announcer")).to_have_text("Saved. 2 pairs left.")
@@ -88,7 +95,7 @@ def test_a_refused_answer_comes_back_as_it_was(at_work: Page) -> None:
     page.keyboard.press("Enter")
     expect(page.get_by_text("Question 2?")).to_be_visible()
     Project.objects.update(rationale="required")
-    held.pop().continue_()
+    let_go(page, held)
     expect(page.get_by_role("alert")).to_contain_text("Say in a few words why.")
     expect(page.get_by_text("Question 1?")).to_be_visible()
     expect(page.get_by_label("Left is slightly better")).to_be_checked()
@@ -109,7 +116,7 @@ def test_a_skip_typed_before_the_answer_has_arrived_is_kept(at_work: Page) -> No
     page.keyboard.press("Space")
     page.keyboard.press("Control+Enter")
     assert not Judgment.objects.exists()
-    held.pop().continue_()
+    let_go(page, held)
     expect(page.get_by_text("Question 3?")).to_be_visible()
     wait_until_stored(page)
     assert [row.action for row in Judgment.objects.order_by("id")] == ["vote", "skip"]
@@ -121,7 +128,7 @@ def test_an_undo_is_heard_once_the_answer_has_arrived(at_work: Page) -> None:
     page.keyboard.press("Enter")
     expect(page.get_by_text("Question 2?")).to_be_visible()
     page.keyboard.press("z")  # there is nothing yet to take back
-    held.pop().continue_()
+    let_go(page, held)
     wait_until_stored(page)
     assert get_votes() == ["left_slightly"]
     page.keyboard.press("z")

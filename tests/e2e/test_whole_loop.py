@@ -28,7 +28,7 @@ SMALL_RUN = {"learning_rate": "1e-3", "lora_r": "8", "max_length": "192"}
 SMALL_RUN |= {
     "batch_size": "2",
     "gradient_accumulation": "1",
-    "max_steps": "6",
+    "max_steps": "6" if SHOTS else "3",
     "logging_steps": "1",
     "eval_steps": "0",
 }
@@ -196,7 +196,7 @@ def sample_two_responses(page: Page) -> None:
     page.get_by_label("New prompt", exact=True).fill("What should I pack for a rainy weekend in the mountains?")
     page.get_by_label("Model of the first response").select_option(label="loop-dpo")
     page.get_by_label("Model of the second response").select_option(label="loop-orpo")
-    page.get_by_label("Longest response").fill("24")
+    page.get_by_label("Longest response").fill("12")
     page.get_by_label("Reward model that scores them").select_option(label="loop-reward")
     page.get_by_role("button", name="Sample").click()
     expect(page.get_by_role("heading", name="Sampling 1")).to_be_visible()

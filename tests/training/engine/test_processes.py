@@ -17,6 +17,8 @@ from tests.tiny_models import make_tiny_policy
 from tests.training.engine.runs import make_run, make_separable_records, read_weights
 from training.engine.run import main
 
+pytestmark = pytest.mark.xdist_group("processes")  # one process of the tests makes the folders for all
+
 TRAIN, EVAL = make_separable_records(21), make_separable_records(5, seed=1)
 CONFIG = Path(training.__file__).parent / "accelerate-fsdp.yaml"
 SETTINGS: dict[str, dict[str, Any]] = {
