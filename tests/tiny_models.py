@@ -27,7 +27,12 @@ _CORPUS = [
 
 
 def make_tiny_policy(
-    folder: Path, seed: int = 0, *, chat_template: str | None = CHAT_TEMPLATE, context_length: int = 512
+    folder: Path,
+    seed: int = 0,
+    *,
+    chat_template: str | None = CHAT_TEMPLATE,
+    context_length: int = 512,
+    width: int = 96,
 ) -> Path:
     """Writes a random Llama with its tokenizer into ``folder`` (under 2 s) and returns the folder."""
     import torch
@@ -39,8 +44,8 @@ def make_tiny_policy(
     model = LlamaForCausalLM(
         LlamaConfig(
             vocab_size=len(tokenizer),
-            hidden_size=96,
-            intermediate_size=192,
+            hidden_size=width,
+            intermediate_size=2 * width,
             num_hidden_layers=2,
             num_attention_heads=4,
             num_key_value_heads=2,

@@ -325,7 +325,7 @@ def test_every_kind_of_work_has_a_handler_and_a_folder() -> None:
         import_module(f"{room}.tasks")
     models = leases.list_work_models()
     assert set(leases.HANDLERS) == set(models)
-    assert len({model.folder_name for model in models}) == len(models) == 8
+    assert len({model.folder_name for model in models}) == len(models) == 9
     assert {model.queue for model in models} == {"short", "gpu"}
 
 

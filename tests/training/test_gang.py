@@ -18,7 +18,7 @@ from django.test import Client
 from django.utils import timezone
 from rest_framework.test import APIClient
 
-from annotate.models import DatasetVersion
+from annotate.models import DatasetVersion, SamplingJob
 from models_registry import leases, network, slots
 from models_registry.leases import WorkCancelled, WorkCrashed, WorkFailed, WorkGivenBack
 from models_registry.machines import GB, Gpu, Machine
@@ -86,11 +86,21 @@ def test_it_starts_where_as_many_are_free_at_once(make_waiting: MakeRun, two: No
     assert list_claimable() == [run]
     other = make_waiting(state="running", hosts=1, owner=f"{TWO}:9")
     assert list_claimable() == []  # the second has other work
+    Run.objects.filter(pk=other.pk).update(state="paused")
+    sampling = SamplingJob.objects.create(
+        project=run.dataset_version.project,
+        model_a=run.base_model,
+        model_b=run.base_model,
+        created_by=run.created_by,
+        state="running",
+        owner=f"{TWO}:9",
+    )
+    assert list_claimable() == []  # on the same devices, though it is none of training
+    sampling.delete()
     Run.objects.filter(pk=run.pk).update(queued_at=timezone.now() - 2 * gang.HOLD_AFTER)
     assert list_claimable() == [run]  # it has waited so long that the first is held for it
     sign_off(TWO)
     assert list_claimable() == []  # whom should it wait for?
-    Run.objects.filter(pk=other.pk).update(state="finished")
     beat(TWO, ["gpu"], Machine(place="a"))
     assert list_claimable() == []  # both work on the same device
     assert "2 workers, each with devices of its own; 1 are up" in placement.explain_wait(run.ask, run.hosts)
@@ -141,6 +151,22 @@ def test_workers_that_come_in_meet_at_the_first_one(make_waiting: MakeRun, two: 
     assert (meeting.address, meeting.rank) == ("127.0.0.1", 0)
     assert (share.address, share.port) == (meeting.address, meeting.port) and share.port > 0
     assert not share.cancel_requested  # it ends when its program does
+
+
+def test_who_joins_in_the_very_moment_of_the_look_is_not_taken_for_one_that_went_elsewhere(
+    make_waiting: MakeRun, two: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    work = begin(make_waiting())
+    count = gang.list_free
+
+    def join_first(workers: Any) -> Any:
+        if RunShare.objects.filter(state="queued").exists():
+            RunShare.objects.filter(pk=join(work).pk).update(ready_at=timezone.now())
+        return count(workers)
+
+    monkeypatch.setattr(gang, "list_free", join_first)
+    with gathered(work) as workers:
+        assert workers.meet().port
 
 
 def test_devices_are_given_back_when_the_others_have_gone_elsewhere(make_waiting: MakeRun, two: None) -> None:

@@ -185,5 +185,5 @@ def test_a_claim_reads_one_row_of_each_project_and_priority(
             for number in range(300)
         ]
     )
-    with django_assert_num_queries(2):
+    with django_assert_num_queries(3):  # those of several machines are looked at beforehand
         assert [run.priority for run in list_order()] == [1, 0]
