@@ -18,10 +18,10 @@ RUN apt-get update \
 WORKDIR /app
 COPY requirements/torch.txt requirements/run.txt requirements/
 RUN pip install --no-cache-dir --extra-index-url "$TORCH_INDEX" -r requirements/torch.txt "uv==$UV_VERSION" \
- && uv pip install --system --no-cache --no-deps --require-hashes -r requirements/run.txt
+ && uv pip install --system --no-cache --compile-bytecode --no-deps --require-hashes -r requirements/run.txt
 
 COPY . .
-# The files of the house cannot be written to when it runs.
+# Compiled here, as the libraries are above: nothing of it can be written to when it runs.
 RUN python -m compileall -q annotate config models_registry training
 
 # A number, not a name, so that an orchestrator can see that it is not root.

@@ -5,16 +5,22 @@ Imports torch: for programs only. The checks that the web process needs too stan
 
 from __future__ import annotations
 
+import gc
 import os
 from pathlib import Path
 from typing import Any
 
+from models_registry.inference.chat import ensure_chat_template
+from models_registry.inference.folders import ModelFacts, ModelFolderError, check_model_folder, find_weight_files
+
 os.environ["HF_HUB_OFFLINE"] = "1"  # read once, when huggingface_hub is first imported
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 
-import torch
-from safetensors import safe_open
-from transformers import (
+gc.disable()  # what the libraries make stays; looking for garbage among it takes a third of a program's start
+
+import torch  # noqa: E402
+from safetensors import safe_open  # noqa: E402
+from transformers import (  # noqa: E402
     AutoModelForCausalLM,
     AutoModelForSequenceClassification,
     AutoTokenizer,
@@ -23,8 +29,8 @@ from transformers import (
     logging,
 )
 
-from models_registry.inference.chat import ensure_chat_template
-from models_registry.inference.folders import ModelFacts, ModelFolderError, check_model_folder, find_weight_files
+gc.freeze()
+gc.enable()
 
 __all__ = [
     "ModelFacts",

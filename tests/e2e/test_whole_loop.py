@@ -22,7 +22,7 @@ SHOTS = os.environ.get("SCREENSHOTS")
 """A folder: the pages of this test are photographed into it, for the README and for people who look."""
 
 # Choices as keys: 1 is "left significantly better", 4 "unsure", 7 "right significantly better".
-MINA_KEYS = "1267354721623176"
+MINA_KEYS = "12673547"
 TOMAS_KEYS = "7623"
 SMALL_RUN = {"learning_rate": "1e-3", "lora_r": "8", "max_length": "192"}
 SMALL_RUN |= {
