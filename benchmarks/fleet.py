@@ -140,7 +140,7 @@ class Host:
     def __init__(self, name: str, folder: Path, house: Any, apart: bool) -> None:
         self.name, self.data_dir, self._apart = name, folder / name, apart
         self._log = folder / f"{name}.log"
-        self._environment = house(self.data_dir, HOSTS[name] + ".1" if apart else "127.0.0.1")
+        self.environment = house(self.data_dir, HOSTS[name] + ".1" if apart else "127.0.0.1")
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
@@ -153,7 +153,7 @@ class Host:
             argv = ["ip", "netns", "exec", f"plumbline-{self.name}", *cage, *argv]
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
-                argv, cwd=ROOT, env=self._environment, stdout=log, stderr=log, start_new_session=True
+                argv, cwd=ROOT, env=self.environment, stdout=log, stderr=log, start_new_session=True
             )
 
     def kill(self) -> None:
@@ -162,8 +162,22 @@ class Host:
             os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()
 
+    def leave(self, seconds: float) -> None:
+        """The worker is asked to, and waited for."""
+        if self._process:
+            worker = find_worker(self._process.pid)
+            os.kill(worker, signal.SIGTERM)
+            self._process.wait(timeout=seconds)
+
     def read_log(self) -> str:
         return self._log.read_text(encoding="utf-8", errors="replace")
+
+
+def find_worker(pid: int) -> int:
+    """The worker's main process below the tools that put it into a namespace."""
+    while not Path(f"/proc/{pid}/comm").read_text().startswith(("python", "[celery")):
+        pid = int(Path(f"/proc/{pid}/task/{pid}/children").read_text().split()[0])
+    return pid
 
 
 @contextmanager

@@ -29,11 +29,15 @@ def find_own_address(peer: str = "") -> str:
 
 
 def find_interface(address: str) -> str:
-    """The name of the network interface that has this IPv4 address; empty where none has or the system does not say."""
+    """The name of the network interface of this host name or IPv4 address of ours; empty where none has it."""
     if sys.platform != "linux":
         return ""
     import fcntl
 
+    try:
+        address = socket.gethostbyname(address)
+    except OSError:
+        return ""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
         for _number, name in socket.if_nameindex():
             try:

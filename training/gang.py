@@ -37,7 +37,7 @@ JOIN_S = 300.0
 """How long free workers may take to join before the attempt is given up as a crash."""
 BROKEN_S = 5.0
 """How long the first worker's program may take to end by itself once another part is over."""
-SETTLE_S = 20.0
+SETTLE_S = 8.0
 """How long the cause of a broken attempt is waited for: whoever knows it may be about to file it."""
 PEER_LOST, LEFT = "peer_lost", "left"
 """Causes of a share: another process is gone; its worker was asked to leave."""

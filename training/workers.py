@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Container, Iterable
 from dataclasses import dataclass, field
 
+from django.db.models import F
 from django.utils.translation import gettext_lazy as _
 
 from models_registry.leases import HANDLERS, list_work_models
 from models_registry.models import LeasedWork, WorkState
 from models_registry.workers import SeenWorker, list_workers
-from training.models import Run
+from training.models import Run, RunShare
 
 KINDS = {
     "run": _("Training"),
@@ -63,12 +64,13 @@ def list_places(workers: Iterable[SeenWorker], without: Container[str] = ()) -> 
 
 def list_free(workers: Iterable[SeenWorker]) -> list[SeenWorker]:
     """Of each place where nobody works on the devices, one of these. For workers, who know what is worked where."""
-    busy = {
-        name_worker(owner)
-        for model, handler in HANDLERS.items()
-        if handler.slot == HANDLERS[Run].slot
-        for owner in model._default_manager.filter(state=WorkState.RUNNING).values_list("owner", flat=True)
-    }
+    busy: set[str] = set()
+    for model, handler in HANDLERS.items():
+        if handler.slot == HANDLERS[Run].slot:
+            rows = model._default_manager.filter(state=WorkState.RUNNING)
+            if model is RunShare:  # one whose attempt is over ends in a moment, or lies with a worker that is gone
+                rows = rows.filter(run__state=WorkState.RUNNING, run__epoch=F("run_epoch"))
+            busy |= {name_worker(owner) for owner in rows.values_list("owner", flat=True)}
     taken = list_places(worker for worker in list_run_workers() if worker.name in busy)
     return list(list_places(workers, without=taken).values())
 

@@ -197,6 +197,18 @@ def test_a_run_that_has_waited_long_holds_its_device(
     assert work.message == "Waiting for other workers: 1 of 2 are here"
 
 
+def test_a_worker_whose_part_is_over_is_free_however_long_its_lease_still_lasts(
+    make_waiting: MakeRun, two: None
+) -> None:
+    """It was lost and came again, while the row that it left behind waits for the reconciler."""
+    work = begin(make_waiting())
+    Gang(work).call()
+    join(work)
+    assert list_claimable() == []
+    leases.requeue(work)
+    assert [run.pk for run in list_claimable()] == [work.pk]
+
+
 def test_of_two_that_gather_the_later_one_yields(make_waiting: MakeRun, two: None) -> None:
     early, late = begin(make_waiting(minutes=90)), begin(make_waiting(minutes=80), TWO)
     with gathered(early), pytest.raises(WorkGivenBack, match="goes first"), gathered(late) as workers:

@@ -8,14 +8,18 @@ from __future__ import annotations
 
 import importlib.util
 import os
+from datetime import timedelta
 from typing import Any
 
 from accelerate import Accelerator
+from accelerate.utils import InitProcessGroupKwargs
 
 from models_registry.inference.program import Program, ProgramError
 from training.engine.spec import RunSpec
 
 PROJECT = "plumbline"
+PEER_TIMEOUT_S = float(os.environ.get("PLUMBLINE_PEER_TIMEOUT_S", "600"))
+"""How long a process waits for the others before it takes them for lost: a wire that is cut says nothing."""
 FOLDER = "trackers"
 _PACKAGES = {"tensorboard": ("tensorboardX", "tensorboard"), "wandb": ("wandb",), "mlflow": ("mlflow",)}
 
@@ -35,7 +39,9 @@ def make_accelerator(program: Program, spec: RunSpec, *, cpu: bool) -> Accelerat
             # By itself it would make a database in the working directory; files need to be allowed since MLflow 3.
             os.environ["MLFLOW_TRACKING_URI"] = (program.folder / FOLDER / "mlflow").as_uri()
             os.environ.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")
-    accelerator = Accelerator(cpu=cpu, mixed_precision="no", **options)  # autocast is the scorers' business
+    patience = InitProcessGroupKwargs(timeout=timedelta(seconds=PEER_TIMEOUT_S))
+    # Autocast is the scorers' business.
+    accelerator = Accelerator(cpu=cpu, mixed_precision="no", kwargs_handlers=[patience], **options)
     if tracker != "none":
         name = program.folder.name if spec.name == "" else spec.name
         own = {"wandb": {"name": name, "dir": str(program.folder / FOLDER)}, "mlflow": {"run_name": name}}
