@@ -64,13 +64,14 @@ def list_places(workers: Iterable[SeenWorker], without: Container[str] = ()) -> 
 
 def list_free(workers: Iterable[SeenWorker]) -> list[SeenWorker]:
     """Of each place where nobody works on the devices, one of these. For workers, who know what is worked where."""
+    # A part whose attempt is over ends in a moment, or lies with a worker that is gone.
+    live = RunShare.objects.filter(run__state=WorkState.RUNNING, run__epoch=F("run_epoch"))
     busy: set[str] = set()
     for model, handler in HANDLERS.items():
         if handler.slot == HANDLERS[Run].slot:
-            rows = model._default_manager.filter(state=WorkState.RUNNING)
-            if model is RunShare:  # one whose attempt is over ends in a moment, or lies with a worker that is gone
-                rows = rows.filter(run__state=WorkState.RUNNING, run__epoch=F("run_epoch"))
-            busy |= {name_worker(owner) for owner in rows.values_list("owner", flat=True)}
+            rows = live if model is RunShare else model._default_manager.all()
+            owners = rows.filter(state=WorkState.RUNNING).values_list("owner", flat=True)
+            busy |= {name_worker(owner) for owner in owners}
     taken = list_places(worker for worker in list_run_workers() if worker.name in busy)
     return list(list_places(workers, without=taken).values())
 

@@ -31,6 +31,7 @@ from training.accelerate_config import Meeting, describe_launch, write_yaml
 from training.gang import Gang, gathered
 from training.models import Layout, Run, RunShare
 from training.placing import Placement
+from training.workers import list_free
 
 MakeRun = Callable[..., Run]
 ONE, TWO = "one@a", "two@b"
@@ -157,12 +158,11 @@ def test_who_joins_in_the_very_moment_of_the_look_is_not_taken_for_one_that_went
     make_waiting: MakeRun, two: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     work = begin(make_waiting())
-    count = gang.list_free
 
     def join_first(workers: Any) -> Any:
         if RunShare.objects.filter(state="queued").exists():
             RunShare.objects.filter(pk=join(work).pk).update(ready_at=timezone.now())
-        return count(workers)
+        return list_free(workers)
 
     monkeypatch.setattr(gang, "list_free", join_first)
     with gathered(work) as workers:
