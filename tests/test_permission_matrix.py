@@ -262,7 +262,7 @@ def world(
     dataset = make_dataset(project)
     dataset.folder.mkdir(parents=True, exist_ok=True)
     dataset.train_path.write_text('{"prompt": [], "comparison_id": 1}\n')
-    run = make_run(dataset, base, state="running")
+    run = make_run(dataset, base, state="running", hosts=2)
     job = SamplingJob.objects.create(project=project, model_a=base, model_b=base, created_by=admin)
     preview = TokenPreview.objects.create(
         dataset_version=dataset, base_model=base, method="dpo", config={}, created_by=admin

@@ -16,6 +16,7 @@ from playwright.sync_api import Browser, Page
 from annotate.models import Comparison, Project, Response, ResponseScore
 from tests import scenery
 from tests.e2e.conftest import add_session
+from training.models import RunShare
 
 FIND_OVERFLOW = """() => {
   const width = document.documentElement.clientWidth;
@@ -41,7 +42,8 @@ def addresses(project: Project, admin: User, comparisons: list[Comparison]) -> l
     run = scenery.make_run(dataset, base)
     scenery.make_metrics(run)
     model = scenery.finish_run(run)
-    other = scenery.make_run(dataset, base, state="running")
+    other = scenery.make_run(dataset, base, state="running", hosts=2)
+    RunShare.objects.create(run=other, run_epoch=1, rank=1, message="Waiting for the other workers", created_by=admin)
     scenery.make_metrics(other, seed=1)
     judge = scenery.finish_run(scenery.make_run(dataset, base, "reward"))
     for comparison in comparisons:
@@ -52,7 +54,10 @@ def addresses(project: Project, admin: User, comparisons: list[Comparison]) -> l
     return [
         *map(reverse, ["home", "project_list", "run_list", "model_list", "model_add", "person_list", "account"]),
         *(reverse(name, args=[project.slug]) for name in [*rooms, "sampling_list", "compare"]),
-        *(reverse(name, args=[row.pk]) for name, row in (("run_detail", failed), ("run_detail", run))),
+        *(
+            reverse(name, args=[row.pk])
+            for name, row in (("run_detail", failed), ("run_detail", run), ("run_detail", other))
+        ),
         *(reverse(name, args=[row.pk]) for name, row in (("model_detail", model), ("dataset_detail", dataset))),
         f"{reverse('run_detail', args=[run.pk])}?with={other.pk}",
         reverse("model_win_rates", args=[judge.pk]),

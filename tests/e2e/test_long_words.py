@@ -13,7 +13,7 @@ from annotate.models import Comparison, Membership, Project, Response, ResponseS
 from models_registry.models import WorkState
 from tests import scenery
 from tests.e2e.conftest import add_session
-from training.models import Run
+from training.models import Run, RunShare
 from training.run_tags import set_tags
 
 WORD = "Donaudampfschiff" * 6
@@ -38,7 +38,10 @@ def paths(admin: User, project: Project, comparisons: list[Comparison]) -> list[
     scenery.make_metrics(run, 5)
     model = scenery.finish_run(run)
     failed = scenery.make_run(dataset, model, name=name("F"), state=WorkState.FAILED, cause=WORD, log_tail=WORD)
-    other = scenery.make_run(dataset, base, name=name("O"), state=WorkState.RUNNING)
+    other = scenery.make_run(dataset, base, name=name("O"), state=WorkState.RUNNING, hosts=2)
+    RunShare.objects.create(
+        run=other, run_epoch=1, rank=1, owner=f"{WORD}:7", message=WORD, state=WorkState.RUNNING, created_by=admin
+    )
     scenery.make_metrics(other, 5, seed=1)
     judge = scenery.finish_run(scenery.make_run(dataset, base, "reward", name=name("J")))
     for comparison in comparisons:
@@ -51,7 +54,7 @@ def paths(admin: User, project: Project, comparisons: list[Comparison]) -> list[
     return [
         *map(reverse, [*alone, "account"]),
         *(reverse(room, args=[project.slug]) for room in [*rooms, "sampling_list"]),
-        *(reverse("run_detail", args=[each.pk]) for each in (run, failed)),
+        *(reverse("run_detail", args=[each.pk]) for each in (run, failed, other)),
         f"{reverse('run_compare')}?run={run.pk}&run={other.pk}&all=1",
         reverse("model_win_rates", args=[judge.pk]),
         *(reverse("model_detail", args=[each.pk]) for each in (base, model)),

@@ -42,6 +42,13 @@ def test_recipe_with_a_setting_over_it(dataset_version: DatasetVersion, base: Mo
     assert (run.recipe, run.config["warmup_steps"], run.config["max_length"]) == ("dpo-paper", 150, 128)
 
 
+def test_where_it_is_trained(dataset_version: DatasetVersion, base: ModelVersion) -> None:
+    parts = ["--dataset", str(dataset_version.pk), "--base", base.name, "--method", "dpo"]
+    call("launch_run", *parts, "--gpus", "4", "--hosts", "2", "--label", "eu", "--sharding", "shards")
+    run = Run.objects.get()
+    assert (run.gpus, run.hosts, run.label, run.sharding) == (4, 2, "eu", "shards")
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -55,6 +62,8 @@ def test_recipe_with_a_setting_over_it(dataset_version: DatasetVersion, base: Mo
             "--set beta: does not apply to sft",
         ),
         (["--dataset", "1", "--base", "base", "--method", "dpo", "--recipe", "orpo-paper"], "--recipe: "),
+        (["--dataset", "1", "--base", "base", "--method", "dpo", "--gpu-memory-gb", "8"], "--gpu-memory-gb: Ask for"),
+        (["--dataset", "1", "--base", "base", "--method", "dpo", "--hosts", "0"], "--hosts: From 1 to 32."),
         (["--base", "base", "--method", "dpo"], "--dataset or --project: is needed"),
         (["--project", "nowhere", "--base", "base", "--method", "dpo"], "no project"),
         (["--project", "bare", "--base", "base", "--method", "dpo"], "--project: bare has no finished dataset version"),

@@ -17,11 +17,12 @@ from models_registry.models import ModelVersion
 from training.engine.config import METHODS
 from training.engine.recipes import RECIPES
 from training.forms import FIELD_OF, list_usable_datasets, propose_name
-from training.models import Run
+from training.models import Run, Sharding
+from training.placing import KEPT, USUAL, Placement
 from training.services import LaunchErrors, launch_run
 
 LOOK_EVERY_S = 2.0
-OPTIONS = ("dataset", "base", "method", "recipe", "name")
+OPTIONS = ("dataset", "base", "method", "recipe", "name", *KEPT)
 """What has an option of its own; every other field is a setting."""
 
 
@@ -34,6 +35,7 @@ class Asked:
     method: str
     recipe: str
     values: dict[str, Any]
+    placement: Placement
 
 
 def add_launch_arguments(parser: CommandParser) -> None:
@@ -46,6 +48,12 @@ def add_launch_arguments(parser: CommandParser) -> None:
     parser.add_argument("--method", choices=METHODS, help="Needed unless the recipe says it.")
     parser.add_argument("--recipe", choices=list(RECIPES), default="", help="Published settings to begin with.")
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="A setting; may be repeated.")
+    place = parser.add_argument_group("where it is trained")
+    place.add_argument("--gpus", type=int, default=USUAL.gpus, help="On each machine; 0 takes any worker (default).")
+    place.add_argument("--gpu-memory-gb", type=int, default=USUAL.gpu_memory_gb, help="Of each GPU, at least.")
+    place.add_argument("--label", default=USUAL.label, help="Only workers that have it.")
+    place.add_argument("--hosts", type=int, default=USUAL.hosts, help="Workers that train it together (default: 1).")
+    place.add_argument("--sharding", choices=Sharding.values, default=USUAL.sharding, help="How several GPUs hold it.")
 
 
 def add_launcher_argument(parser: CommandParser) -> None:
@@ -65,6 +73,7 @@ def read_asked(options: dict[str, Any]) -> Asked:
         method=method,
         recipe=options["recipe"],
         values=read_settings(options["set"]),
+        placement=Placement(**{name: options[name] for name in KEPT}),
     )
 
 
@@ -78,6 +87,7 @@ def launch_asked(asked: Asked, *, name: str = "", by: str = "", **extra: Any) ->
             values=asked.values | extra,
             name=name or propose_name(asked.method, asked.base_model),
             recipe=asked.recipe,
+            placement=asked.placement,
             limit_hours=settings.RUN_LIMIT_HOURS or None,
             limit_gb=settings.RUN_LIMIT_GB or None,
             by=find_admin(by),
@@ -89,7 +99,9 @@ def launch_asked(asked: Asked, *, name: str = "", by: str = "", **extra: Any) ->
 def name_options(errors: Sequence[tuple[str, str]]) -> str:
     """Reasons behind the options that they are about: ``--set beta: must be a number``."""
     named = [(FIELD_OF.get(field, field), reason) for field, reason in errors]
-    return "; ".join(f"--{'' if name in OPTIONS else 'set '}{name}: {reason}" for name, reason in named)
+    return "; ".join(
+        f"--{name.replace('_', '-') if name in OPTIONS else f'set {name}'}: {reason}" for name, reason in named
+    )
 
 
 def read_settings(pairs: Sequence[str]) -> dict[str, str]:
