@@ -202,7 +202,7 @@ class PlacementForm(PriorityForm):
     def is_unusual(self) -> bool:
         """Whether the fields should stand open."""
         return bool(self.errors) or any(
-            str(self[name].value() or "") != str(self[name].initial or "") for name in self.fields
+            str(self[name].value() or "") != str(field.initial or "") for name, field in self.base_fields.items()
         )
 
 

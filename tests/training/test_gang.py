@@ -30,7 +30,7 @@ from training import gang, placement, services
 from training.accelerate_config import Meeting, describe_launch, write_yaml
 from training.gang import Gang, gathered
 from training.models import Layout, Run, RunShare
-from training.placing import Placement
+from training.placing import Placement, PlacementForm
 from training.workers import list_free
 
 MakeRun = Callable[..., Run]
@@ -322,6 +322,12 @@ def test_device_time_counts_every_machine(make_waiting: MakeRun) -> None:
 )
 def test_what_may_be_asked(asked: dict[str, Any], wrong: str) -> None:
     assert [name for name, _reason in Placement(**asked).list_errors()] == ([wrong] if wrong else [])
+
+
+def test_what_was_asked_for_before_stands_open_in_the_form() -> None:
+    """On the page that clones a run, say: what is not as usual must not be launched unseen."""
+    assert not PlacementForm().is_unusual and not PlacementForm(initial={"hosts": "1"}).is_unusual
+    assert PlacementForm(initial={"hosts": "2"}).is_unusual
 
 
 def test_each_machine_has_its_own_configuration() -> None:
