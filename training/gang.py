@@ -16,12 +16,12 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
 
-from django.db import transaction
+from django.db import DatabaseError, InterfaceError, transaction
 from django.db.models import Exists, OuterRef, QuerySet
 from django.utils import timezone
 
 from models_registry import leases
-from models_registry.leases import WorkCancelled, WorkCrashed, WorkFailed, WorkGivenBack
+from models_registry.leases import DatabaseLost, WorkCancelled, WorkCrashed, WorkFailed, WorkGivenBack
 from models_registry.models import WorkState
 from models_registry.network import find_free_port, find_own_address
 from models_registry.program_folder import ProgramFolder
@@ -94,7 +94,9 @@ class Gang:
                 raise
             raise self._find_cause() from error
         except WorkCrashed as error:
-            raise (self._find_cause() if self._work.hosts > 1 else error) from error
+            if self._work.hosts == 1:
+                raise
+            raise self._find_cause() from error
 
     def _find_hindrance(self) -> str:
         """What is still waited for, in words; empty where all are ready."""
@@ -136,18 +138,26 @@ class Gang:
     def _find_cause(self) -> Exception:
         """Why the attempt broke: what a worker filed that knows, or that one is gone."""
         deadline = time.monotonic() + SETTLE_S
-        with leases.keep_alive(self._work):
-            while True:
-                lost = self._find_lost()
-                failed = {share.cause_code: share.cause for share in lost if share.cause_code}
-                if LEFT in failed:
-                    return WorkGivenBack("A worker that took part was shut down; waiting to go on.")
-                for code, cause in failed.items():
-                    if code != PEER_LOST:
-                        return WorkFailed(code, cause)
-                if time.monotonic() > deadline or len(lost) == self._work.hosts - 1 or len(failed) < len(lost):
-                    return WorkCrashed("The workers lost touch with each other.")
-                time.sleep(0.5)
+        try:
+            with leases.keep_alive(self._work):
+                while not (cause := self._read_cause(is_late=time.monotonic() > deadline)):
+                    time.sleep(0.5)
+        except (DatabaseError, InterfaceError):
+            return DatabaseLost()
+        return cause
+
+    def _read_cause(self, *, is_late: bool) -> Exception | None:
+        """None while somebody may yet file it."""
+        lost = self._find_lost()
+        failed = {share.cause_code: share.cause for share in lost if share.cause_code}
+        if LEFT in failed:
+            return WorkGivenBack("A worker that took part was shut down; waiting to go on.")
+        for code, cause in failed.items():
+            if code != PEER_LOST:
+                return WorkFailed(code, cause)
+        if is_late or len(lost) == self._work.hosts - 1 or len(failed) < len(lost):
+            return WorkCrashed("The workers lost touch with each other.")
+        return None
 
 
 @contextmanager
@@ -161,7 +171,8 @@ def gathered(work: Run) -> Iterator[Gang]:
     try:
         yield gang
     except Exception:
-        dismiss(RunShare.objects.filter(run=work, run_epoch=work.epoch))
+        with suppress(DatabaseError, InterfaceError):  # then they will see for themselves that the attempt is over
+            dismiss(RunShare.objects.filter(run=work, run_epoch=work.epoch))
         raise
 
 

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import yaml
 from django.contrib.auth.models import User
+from django.db import OperationalError
 from django.test import Client
 from django.utils import timezone
 from rest_framework.test import APIClient
@@ -248,6 +249,22 @@ def test_what_happened_to_one_decides_for_all(
     assert type(raised.value) is expected
     if isinstance(raised.value, WorkFailed):
         assert (raised.value.code, str(raised.value)) == ("out_of_memory", "Too large.")
+
+
+def test_an_outage_of_the_database_in_the_moment_of_the_end_is_no_crash(
+    make_waiting: MakeRun, two: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    work = begin(make_waiting())
+
+    def refuse(*_arguments: Any) -> None:
+        raise OperationalError("away")
+
+    with pytest.raises(leases.DatabaseLost), gathered(work) as workers:
+        join(work)
+        monkeypatch.setattr(gang, "dismiss", refuse)
+        monkeypatch.setattr(Gang, "_find_lost", refuse)
+        with workers.explained():
+            raise WorkCrashed("The program ended.")
 
 
 def test_a_cause_of_its_own_stands(make_waiting: MakeRun, two: None) -> None:
