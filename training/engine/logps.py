@@ -90,18 +90,20 @@ def find_savings(scorer: PolicyScorer | RewardScorer, plain: Batch, shared: Batc
     all. Leaves ``scorer.reads_hidden_states`` set.
     """
     autocast, scorer.autocast = scorer.autocast, None  # differences of bf16 would hide those of the architecture
+    found: Tensor | None = None
     if isinstance(scorer, PolicyScorer):
         scorer.reads_hidden_states = False
         expected, reads = scorer(plain), False
         with contextlib.suppress(AttributeError):  # a model whose body or head cannot be told from the rest
             scorer.reads_hidden_states = True
-            reads = agree(scorer(plain), expected) and not _caps_logits(_unwrap(scorer.model))
+            found = scorer(plain)
+            reads = agree(found, expected) and not _caps_logits(_unwrap(scorer.model))
         scorer.reads_hidden_states = reads
     shares = False
     if scorer.reads_hidden_states and longest <= find_window(_unwrap(scorer.model)):
         with contextlib.suppress(RuntimeError, TypeError, ValueError):  # a model that takes no such mask or positions
             sides = len(plain.side_rows)  # the prompts' sums are not asked for in both
-            shares = agree(scorer(shared)[:sides], scorer(plain)[:sides])
+            shares = agree(scorer(shared)[:sides], (scorer(plain) if found is None else found)[:sides])
     scorer.autocast = autocast
     return scorer.reads_hidden_states, shares
 
