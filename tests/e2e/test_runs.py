@@ -7,7 +7,6 @@ import time
 from typing import Any
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 from django.contrib.auth.models import User
 from django.urls import reverse
 from playwright.sync_api import Browser, Page, Request, Route, expect
@@ -17,7 +16,7 @@ from models_registry.machines import GB, Gpu, Machine
 from models_registry.models import ModelKind, ModelVersion, WorkState
 from models_registry.workers import beat
 from tests import scenery
-from tests.e2e.conftest import SignIn, add_session
+from tests.e2e.conftest import SignIn, add_session, check_axe
 from training.models import ModelPush, Run, RunMetric
 
 SMALL = Machine(gpus=(Gpu("NVIDIA L4", 10 * GB),) * 2, cores=2, memory=24 * GB, disk_free=500 * GB)
@@ -331,10 +330,6 @@ def test_pages_fit_a_phone_and_hold_to_the_accessibility_rules(
             summary.click()
         wide = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
         assert wide <= 0, f"{path} is {wide} pixels too wide"
-        found = Axe().run(page, options={"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]})
-        problems = [
-            (rule["id"], [node["html"][:200] for node in rule["nodes"]]) for rule in found.response["violations"]
-        ]
-        assert not problems, (path, problems)
+        check_axe(page, runOnly=["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"])
     assert not complaints, complaints
     context.close()
