@@ -48,7 +48,7 @@ class Gang:
 
     def __init__(self, work: Run) -> None:
         self._work = work
-        self._shares = RunShare.objects.filter(run=work, run_epoch=work.epoch)
+        self._shares = RunShare.objects.filter(run=work, run_epoch=work.epoch).defer("log_tail")
         self._idle_since = self._broken_since = 0.0
 
     @transaction.atomic
