@@ -1,4 +1,4 @@
-"""Bodies whose every field is known: a misspelt one is an error, never a default in its place."""
+"""Bodies whose every field is known: a misspelt one is an error, never a default in its place; nor is true a 1."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ from django.utils.translation import gettext as _
 from rest_framework import serializers
 
 T = TypeVar("T")
+_NUMBERS = (serializers.IntegerField, serializers.FloatField)
 
 
 class StrictSerializer(serializers.Serializer[T]):
-    """Answers 400 naming each field that it does not know."""
+    """Answers 400 naming each field that it does not know, and each number that was given as true or false."""
 
     def to_internal_value(self, data: Any) -> Any:
         """The values, checked. Raises ValidationError."""
@@ -21,6 +22,10 @@ class StrictSerializer(serializers.Serializer[T]):
             words = _("There is no such field. Known are: %s.") % ", ".join(self.fields)
             if unknown := {str(name): [words] for name in data if _name_field(data, name) not in self.fields}:
                 raise serializers.ValidationError(unknown)
+            numbers = {name: field for name, field in self.fields.items() if isinstance(field, _NUMBERS)}
+            given = {name: field for name, field in numbers.items() if isinstance(data.get(name), bool)}
+            if given:
+                raise serializers.ValidationError({name: [given[name].error_messages["invalid"]] for name in given})
         return super().to_internal_value(data)
 
 

@@ -122,6 +122,15 @@ def test_what_is_not_ready_is_refused_in_words(api: Api, admin: User, dataset: D
     assert answer.json() == {"base_model": ["unready is not ready yet."]}
 
 
+def test_true_is_no_number(api: Api, admin: User, dataset: DatasetVersion, base: ModelVersion) -> None:
+    body = {"method": "dpo", "dataset_version": dataset.pk, "base_model": base.pk}
+    answer = api(admin).post(URL, body | {"limit_hours": True})
+    assert (answer.status_code, list(answer.json())) == (400, ["limit_hours"])
+    answer = api(admin).post(URL, body | {"placement": {"gpus": True, "hosts": False}})
+    assert (answer.status_code, sorted(answer.json()["placement"])) == (400, ["gpus", "hosts"])
+    assert not Run.objects.exists()
+
+
 def test_clone_with_changes(api: Api, admin: User, dataset: DatasetVersion, base: ModelVersion) -> None:
     original = scenery.make_run(dataset, base, "simpo", config={"beta": 2.5})
     client = api(admin)
