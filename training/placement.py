@@ -105,10 +105,10 @@ def explain_wait(ask: Ask, hosts: int = 1) -> str:
         words = {"hosts": hosts, "count": len(fitting), "wanted": wanted}
         if wanted:
             return (
-                _("It waits for %(hosts)d workers with %(wanted)s, each with devices of its own; %(count)d are up.")
+                _("It waits for %(hosts)d workers with %(wanted)s, each with devices of its own (%(count)d up).")
                 % words
             )
-        return _("It waits for %(hosts)d workers, each with devices of its own; %(count)d are up.") % words
+        return _("It waits for %(hosts)d workers, each with devices of its own (%(count)d up).") % words
     have = describe_most(workers)
     return _("It waits for a worker with %(wanted)s, and none is up. Those that are up have at most: %(have)s.") % {
         "wanted": wanted,

@@ -78,6 +78,11 @@ class Placement:
         """The run's fields."""
         return {name: getattr(self, name) for name in ("priority", *KEPT)}
 
+    def list_options(self) -> dict[str, Any]:
+        """What a command line has to say of it; its priority was for then."""
+        said = {name: getattr(self, name) for name in KEPT}
+        return {f"--{name.replace('_', '-')}": said[name] for name in KEPT if said[name] != getattr(USUAL, name)}
+
     def describe_choices(self) -> dict[str, Any]:
         """What is unusual about it, for the audit log."""
         said = {name: value for name, value in self.list_fields().items() if value != getattr(USUAL, name)}

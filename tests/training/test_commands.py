@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from io import StringIO
 from typing import Any
 
@@ -17,6 +18,8 @@ from training.engine.evaluate import describe_evaluation
 from training.management import launching
 from training.management.commands import ablate_margin
 from training.models import Run
+from training.placing import Placement
+from training.views.outcome import write_command
 
 pytestmark = pytest.mark.django_db
 
@@ -90,6 +93,18 @@ def test_project_gives_its_newest_version_and_recipe_its_method(
     run = Run.objects.get()
     assert (run.dataset_version, run.method, run.config["epochs"]) == (newest, "orpo", 5.0)
     assert f"Run {run.pk}, base-orpo-1: /runs/{run.pk}/" in out and "Watch it" in out
+
+
+def test_the_command_on_a_runs_page_asks_for_as_many_devices(
+    dataset_version: DatasetVersion, base: ModelVersion
+) -> None:
+    parts = ["--dataset", str(dataset_version.pk), "--base", base.name, "--method", "dpo"]
+    asked = ["--gpus", "2", "--gpu-memory-gb", "40", "--label", "a100", "--hosts", "3", "--sharding", "shards"]
+    call("launch_run", *parts, *asked)
+    run = Run.objects.get()
+    assert Placement.of(run) == Placement(gpus=2, gpu_memory_gb=40, label="a100", hosts=3, sharding="shards")
+    call(*shlex.split(write_command(run))[2:])
+    assert Placement.of(Run.objects.exclude(pk=run.pk).get()) == Placement.of(run)
 
 
 def test_waiting_follows_the_run_to_its_end(

@@ -105,7 +105,7 @@ def test_it_starts_where_as_many_are_free_at_once(make_waiting: MakeRun, two: No
     assert list_claimable() == []  # whom should it wait for?
     beat(TWO, ["gpu"], Machine(place="a"))
     assert list_claimable() == []  # both work on the same device
-    assert "2 workers, each with devices of its own; 1 are up" in placement.explain_wait(run.ask, run.hosts)
+    assert "2 workers, each with devices of its own (1 up)" in placement.explain_wait(run.ask, run.hosts)
 
 
 def test_who_needs_a_label_counts_only_those_that_have_it(make_waiting: MakeRun, two: None) -> None:
@@ -114,7 +114,7 @@ def test_who_needs_a_label_counts_only_those_that_have_it(make_waiting: MakeRun,
     beat(ONE, ["gpu"], machine)
     assert leases.list_claimable("gpu", machine) == []
     words = placement.explain_wait(run.ask, run.hosts)
-    assert "2 workers with 1 GPU, the label eu" in words and "1 are up" in words
+    assert "2 workers with 1 GPU, the label eu" in words and "(1 up)" in words
     beat(TWO, ["gpu"], Machine(gpus=(Gpu("card", 80 * GB),), labels=("eu",), place="b"))
     assert leases.list_claimable("gpu", machine) == [run]
 

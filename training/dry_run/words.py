@@ -211,7 +211,9 @@ def _say_rest(estimate: Estimate) -> list[str]:
     if estimate.memory.recomputes:
         said.append(_("Activations are computed twice (gradient checkpointing): less memory, more time."))
     if estimate.processes > 1:
-        said.append(_("Several GPUs are taken to be as fast together as one so many times; this was not measured."))
+        said.append(
+            _("Several GPUs or machines are taken to be as fast together as one so many times; this was not measured.")
+        )
     return said
 
 

@@ -26,6 +26,7 @@ from training.engine.reasons import name_dropped
 from training.engine.recipes import RECIPES
 from training.forms import name_setting, show_value, type_value
 from training.models import Method, Run
+from training.placing import Placement
 from training.remedies import propose_changes
 from training.views.alerts import list_alerts
 from training.views.curves import Figure
@@ -183,9 +184,10 @@ def list_origin(run: Run) -> list[Fact]:
 
 
 def write_command(run: Run) -> str:
-    """The command line that launches a run with the same settings on the same data."""
+    """The command line that launches a run with the same settings on the same data, and as many devices."""
     chosen = {"--dataset": run.dataset_version_id, "--base": run.base_model.name}
     chosen |= {"--recipe": run.recipe} if run.recipe in RECIPES else {"--method": run.method}
+    chosen |= Placement.of(run).list_options()
     settings = [f"{setting.name}={_spell(value)}" for setting, value, _usual in _list_departures(run)]
     parts = [str(part) for option in chosen.items() for part in option]
     return shlex.join(["python", "manage.py", "launch_run", *parts, *chain(*(("--set", text) for text in settings))])
