@@ -26,7 +26,7 @@ from models_registry.leases import list_work_models
 from models_registry.models import LeasedWork, ModelEvent, ModelImport, ModelVersion, WorkState
 from models_registry.store import StoreError, open_store, remove_folder
 from training import trash
-from training.models import ModelPush, Run, TokenPreview
+from training.models import ModelPush, Run, RunShare, TokenPreview
 from training.needs import OVER, find_needs
 
 log = logging.getLogger(__name__)
@@ -253,6 +253,11 @@ def _judge_run(run: Run, place: str) -> _Verdict:
     return _Verdict(_("It may be taken up again."), superseded)
 
 
+def _judge_share(_row: RunShare, _place: str) -> _Verdict:
+    """What a worker left that was lost: nobody takes up a part of an attempt again."""
+    return _Verdict("", {"": _("It is over.")})
+
+
 def _judge_scratch(row: LeasedWork, _place: str) -> _Verdict:
     """What leaves nothing behind once it is finished: its results are in the database or in a folder of their own."""
     if row.state == WorkState.FINISHED:
@@ -274,6 +279,7 @@ def _judge_attempts(row: LeasedWork, place: str) -> _Verdict:
 
 _JUDGES: dict[type[LeasedWork], Callable[[Any, str], _Verdict]] = {
     Run: _judge_run,
+    RunShare: _judge_share,
     TokenPreview: _judge_scratch,
     SamplingJob: _judge_scratch,
     ScoringJob: _judge_scratch,
@@ -305,7 +311,7 @@ def _describe(place: str, owner: str, reason: str, model: int | None = None) -> 
 
 
 def _read_work(model: type[LeasedWork]) -> Any:
-    related = {DatasetVersion: "project", ModelImport: "model"}.get(model)
+    related = {DatasetVersion: "project", ModelImport: "model", RunShare: "run"}.get(model)
     rows = model._default_manager.defer("log_tail")
     return rows.select_related(related) if related else rows
 

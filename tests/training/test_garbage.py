@@ -41,7 +41,7 @@ from tests import scenery
 from tests.annotate.votes import vote
 from training import garbage, trash
 from training.archiving import archive, restore
-from training.models import Run
+from training.models import Run, RunShare
 from training.services import launch_run, retry_run
 
 SignIn = Callable[[User], Client]
@@ -162,6 +162,21 @@ def test_runs_keep_what_they_can_be_taken_up_from(base: ModelVersion, dataset: D
     assert (stopped.folder / "attempt-4" / "log.txt").exists()
     assert not (stopped.folder / "attempt-4" / "checkpoints").exists()
     assert (running.folder / "attempt-1" / "checkpoints").exists()
+
+
+def test_parts_of_an_attempt_go_however_they_ended(base: ModelVersion, dataset: DatasetVersion, admin: User) -> None:
+    """A worker that is lost cannot clear up; nobody takes its part up again."""
+    run = scenery.make_run(dataset, base, state=WorkState.CANCELLED)
+    shares = {state: RunShare(run=run, run_epoch=1, rank=rank, state=state) for rank, state in enumerate(WorkState)}
+    for share in shares.values():
+        share.created_by = admin
+        share.save()
+        fill(share.folder / "attempt-1", "log.txt")
+    over = (WorkState.FINISHED, WorkState.FAILED, WorkState.CANCELLED)
+    assert list_going() == {f"run-shares/{shares[state].pk}" for state in over}
+    with CaptureQueriesContext(connection) as queries:
+        garbage.make_plan()
+    assert not any('WHERE "training_run"."id" =' in query["sql"] for query in queries)  # not one by one
 
 
 def test_finished_work_leaves_nothing_and_broken_off_work_what_it_needs(
