@@ -21,6 +21,7 @@ from django.db.models import Exists, OuterRef, QuerySet
 from django.utils import timezone
 
 from models_registry import leases
+from models_registry.hints import send_hint
 from models_registry.leases import DatabaseLost, WorkCancelled, WorkCrashed, WorkFailed, WorkGivenBack
 from models_registry.models import WorkState
 from models_registry.network import find_free_port, find_own_address
@@ -112,6 +113,8 @@ class Gang:
             self._require_prospect(
                 missing, len(list_places(fitting, without=ours)), len(list_places(free, without=ours))
             )
+            for _share in range(missing):  # an idle process of a worker that is busy may have heard the call before
+                send_hint(RunShare.queue)
             return f"Waiting for other workers: {self._work.hosts - missing} of {self._work.hosts} are here"
         return "" if all(share.ready_at for share in shares) else "Waiting until all workers have the data"
 

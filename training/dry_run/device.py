@@ -9,7 +9,7 @@ from models_registry.workers import SeenWorker
 from training.engine.sizes import MEMORY_SHARE
 from training.models import Layout
 from training.placing import Placement
-from training.workers import list_run_workers
+from training.workers import list_places, list_run_workers
 
 GPU_SHARE = 0.95
 """Of a GPU's memory that a program can have: the rest is the driver's and lies between the pieces."""
@@ -36,9 +36,9 @@ class Device:
 
 
 def list_devices(placement: Placement) -> list[Device]:
-    """Of the living workers that meet what is asked, the smallest first."""
-    workers = [worker for worker in list_run_workers() if worker.machine.meets(placement.ask)]
-    fitting = [describe_device(worker, placement.layout) for worker in workers]
+    """Of the living workers that meet what is asked, one for each set of devices; the smallest first."""
+    workers = list_places(worker for worker in list_run_workers() if worker.machine.meets(placement.ask))
+    fitting = [describe_device(worker, placement.layout) for worker in workers.values()]
     return sorted(fitting, key=lambda device: (device.memory, device.worker))
 
 
