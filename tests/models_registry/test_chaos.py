@@ -137,7 +137,7 @@ def test_drained_worker_gives_its_work_back(work: ModelImport, start_worker: Sta
     wait_for_step(work, 12)
     (seen,) = list_workers()
     assert (seen.name.partition("@")[0], seen.queues, seen.is_alive, seen.is_leaving) == (
-        "chaos0",
+        "worker0",
         ["gpu"],
         True,
         False,
