@@ -276,8 +276,8 @@ def run_postgresql(folder: Path, port: int) -> Iterator[None]:
 # -- On the web host, in a process of its own -------------------------------------------------------------------------
 
 
-def ask(environment: dict[str, str], what: str, *arguments: str) -> dict[str, Any]:
-    command = [sys.executable, "-m", "benchmarks.fleet", "--here", what, *arguments]
+def ask(environment: dict[str, str], what: str, *arguments: str, program: str = "benchmarks.fleet") -> dict[str, Any]:
+    command = [sys.executable, "-m", program, "--here", what, *arguments]
     ended = subprocess.run(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True, check=True)
     answer: dict[str, Any] = json.loads(ended.stdout.splitlines()[-1])
     return answer

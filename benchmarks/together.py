@@ -25,9 +25,9 @@ from typing import Any
 
 import psycopg
 
-from benchmarks.fleet import HOSTS, SETTINGS, Host, make_namespace, run_services
-from benchmarks.labeling.scratch import ROOT
+from benchmarks.fleet import HOSTS, SETTINGS, Host, ask, make_namespace, run_services
 
+PROGRAM = "benchmarks.together"
 WIRE = {"gpu-a": "10.77.9.1", "gpu-b": "10.77.9.2"}
 PEER_TIMEOUT_S = 20
 PATIENCE_S = 240.0
@@ -50,7 +50,7 @@ def measure(folder: Path, rounds: int, stack: ExitStack) -> dict[str, Any]:
     stack.enter_context(join_hosts())
     house = stack.enter_context(run_services(folder, "s3"))
     web = house(folder / "web")
-    ask(web, "stage")
+    ask(web, "stage", "0")
     hosts = {}
     for name in HOSTS:
         hosts[name] = Host(name, folder, house, apart=True)
@@ -81,7 +81,7 @@ def run_trial(
     web: dict[str, str], hosts: dict[str, Host], name: str, fault: Callable[[Host, Host], None]
 ) -> dict[str, Any]:
     """One run, disturbed once with its first checkpoint behind it."""
-    run = ask(web, "launch")["run"]
+    run = ask(web, "launch", program=PROGRAM)["run"]
     began = time.monotonic()
     row = wait(web, run, lambda row: row["state"] == "running" and row["step"] >= 15)
     first = hosts[row["host"]]
@@ -94,7 +94,7 @@ def run_trial(
         trial["training_again_after_s"] = round(time.monotonic() - struck, 1)
     row = wait(web, run, lambda row: row["state"] not in ("queued", "running"))
     trial["seconds"] = round(time.monotonic() - began, 1)
-    return trial | ask(web, "audit", str(run))
+    return trial | ask(web, "audit", str(run), program=PROGRAM)
 
 
 def wait(web: dict[str, str], run: int, is_so: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
@@ -156,19 +156,6 @@ def join_hosts() -> Iterator[None]:
 # -- On the web host, in a process of its own -------------------------------------------------------------------------
 
 
-def ask(environment: dict[str, str], what: str, *arguments: str) -> dict[str, Any]:
-    command = [sys.executable, "-m", "benchmarks.together", "--here", what, *arguments]
-    ended = subprocess.run(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True, check=True)
-    answer: dict[str, Any] = json.loads(ended.stdout.splitlines()[-1])
-    return answer
-
-
-def stage() -> dict[str, Any]:
-    from benchmarks import fleet
-
-    return fleet.stage("0")
-
-
 def launch() -> dict[str, Any]:
     from django.contrib.auth.models import User
 
@@ -220,7 +207,7 @@ if __name__ == "__main__":
         import django
 
         django.setup()
-        answer = {"stage": stage, "launch": launch, "audit": audit}[sys.argv[2]](*sys.argv[3:])  # type: ignore[operator]
+        answer = {"launch": launch, "audit": audit}[sys.argv[2]](*sys.argv[3:])  # type: ignore[operator]
         print(json.dumps(answer))
         sys.exit()
     sys.exit(main())

@@ -31,6 +31,11 @@ class SeenWorker:
     started_at: datetime
     machine: Machine
 
+    @property
+    def place(self) -> str:
+        """Of those that share devices the same; an older worker does not say."""
+        return self.machine.place or self.name
+
     def takes(self, queue: str) -> bool:
         """Whether it lives and takes new work of this queue."""
         return self.is_alive and not self.is_leaving and queue in self.queues

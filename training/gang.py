@@ -101,24 +101,25 @@ class Gang:
 
     def _find_hindrance(self) -> str:
         """What is still waited for, in words; empty where all are ready."""
-        fitting = [worker for worker in list_run_workers() if worker.machine.meets(self._work.ask)]
-        free = list_free(fitting)
+        workers = list_run_workers()
+        fits = [worker for worker in workers if worker.machine.meets(self._work.ask)]
+        free = [worker for worker in list_free(workers) if worker in fits]
         shares = list(self._shares.all())  # after the workers: one who joins in between is not missed in both
         if any(not (share.state == WorkState.QUEUED or is_joined(share)) for share in shares):
             raise self._find_cause()
         missing = sum(share.state == WorkState.QUEUED for share in shares)
         if missing:
             owners = {name_worker(work.owner) for work in (self._work, *shares)}
-            ours = list_places(worker for worker in fitting if worker.name in owners)
+            ours = {worker.place for worker in workers if worker.name in owners}
             self._require_prospect(
-                missing, len(list_places(fitting, without=ours)), len(list_places(free, without=ours))
+                missing, others=len(list_places(fits, without=ours)), free=len(list_places(free, without=ours))
             )
             for _share in range(missing):  # an idle process of a worker that is busy may have heard the call before
                 send_hint(RunShare.queue)
             return f"Waiting for other workers: {self._work.hosts - missing} of {self._work.hosts} are here"
         return "" if all(share.ready_at for share in shares) else "Waiting until all workers have the data"
 
-    def _require_prospect(self, missing: int, others: int, free: int) -> None:
+    def _require_prospect(self, missing: int, *, others: int, free: int) -> None:
         """Raises WorkGivenBack where so many will not come soon, or another run gathers that goes first.
 
         There are so many ``others`` whose machines would do, of which some are ``free``.
@@ -220,9 +221,9 @@ def count_places(run: Run, workers: Iterable[SeenWorker]) -> int:
     return len(list_places(worker for worker in workers if worker.machine.meets(run.ask)))
 
 
-def is_patient(run: Run, now: datetime | None = None) -> bool:
+def is_patient(run: Run) -> bool:
     """Whether it has waited so long that devices are held for it."""
-    return (now or timezone.now()) - run.queued_at > HOLD_AFTER
+    return timezone.now() - run.queued_at > HOLD_AFTER
 
 
 def is_joined(share: RunShare) -> bool:

@@ -186,17 +186,11 @@ class PlacementForm(PriorityForm):
         super().__init__(data, **kwargs)
         self.order_fields([*KEPT, "priority", "reason"])
 
-    def clean_gpus(self) -> int:
-        return self.cleaned_data["gpus"] or 0
-
-    def clean_hosts(self) -> int:
-        return self.cleaned_data["hosts"] or 1
-
-    def clean_gpu_memory_gb(self) -> int:
-        return self.cleaned_data["gpu_memory_gb"] or 0
-
-    def clean_sharding(self) -> str:
-        return self.cleaned_data["sharding"] or Sharding.COPIES
+    def clean(self) -> dict[str, Any]:
+        """What was left empty is as usual."""
+        empty = [name for name in KEPT if name in self.cleaned_data and not self.cleaned_data[name]]
+        self.cleaned_data |= {name: getattr(USUAL, name) for name in empty}
+        return super().clean()
 
     @property
     def placement(self) -> Placement:

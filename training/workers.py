@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable
+from collections.abc import Collection, Container, Iterable
 from dataclasses import dataclass, field
 
 from django.db.models import F
@@ -58,12 +58,11 @@ def list_run_workers() -> list[SeenWorker]:
 
 def list_places(workers: Iterable[SeenWorker], without: Container[str] = ()) -> dict[str, SeenWorker]:
     """One worker for each set of devices, by its name: those of one place cannot work at the same time."""
-    places = {worker.machine.place or worker.name: worker for worker in workers}
-    return {place: worker for place, worker in places.items() if place not in without}
+    return {worker.place: worker for worker in workers if worker.place not in without}
 
 
-def list_free(workers: Iterable[SeenWorker]) -> list[SeenWorker]:
-    """Of each place where nobody works on the devices, one of these. For workers, who know what is worked where."""
+def list_free(workers: Collection[SeenWorker]) -> list[SeenWorker]:
+    """Those of all workers on whose devices nobody works. For workers, who know what is worked where."""
     # A part whose attempt is over ends in a moment, or lies with a worker that is gone.
     live = RunShare.objects.filter(run__state=WorkState.RUNNING, run__epoch=F("run_epoch"))
     busy: set[str] = set()
@@ -72,8 +71,8 @@ def list_free(workers: Iterable[SeenWorker]) -> list[SeenWorker]:
             rows = live if model is RunShare else model._default_manager.all()
             owners = rows.filter(state=WorkState.RUNNING).values_list("owner", flat=True)
             busy |= {name_worker(owner) for owner in owners}
-    taken = list_places(worker for worker in list_run_workers() if worker.name in busy)
-    return list(list_places(workers, without=taken).values())
+    taken = {worker.place for worker in workers if worker.name in busy}
+    return [worker for worker in workers if worker.place not in taken]
 
 
 def name_worker(owner: str) -> str:

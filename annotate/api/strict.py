@@ -22,10 +22,13 @@ class StrictSerializer(serializers.Serializer[T]):
             words = _("There is no such field. Known are: %s.") % ", ".join(self.fields)
             if unknown := {str(name): [words] for name in data if _name_field(data, name) not in self.fields}:
                 raise serializers.ValidationError(unknown)
-            numbers = {name: field for name, field in self.fields.items() if isinstance(field, _NUMBERS)}
-            given = {name: field for name, field in numbers.items() if isinstance(data.get(name), bool)}
-            if given:
-                raise serializers.ValidationError({name: [given[name].error_messages["invalid"]] for name in given})
+            wrong = {
+                name: [field.error_messages["invalid"]]
+                for name, field in self.fields.items()
+                if isinstance(field, _NUMBERS) and isinstance(data.get(name), bool)
+            }
+            if wrong:
+                raise serializers.ValidationError(wrong)
         return super().to_internal_value(data)
 
 
